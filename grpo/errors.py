@@ -1,11 +1,11 @@
 """Errors a user can act on.
 
-    Exception
-    └── GrpoError          anything this package raises on purpose; one line each, no traceback in the CLI
-        ├── UserError      the user's input is wrong (exit code 2)
-        └── RunError       the work failed although the input was right (exit code 1)
-            ├── EngineError    the rollout engine died, hung or refused
-            └── SyncError      engine and trainer hold different weights
+Exception
+└── GrpoError          anything this package raises on purpose; one line each, no traceback in the CLI
+    ├── UserError      the user's input is wrong (exit code 2)
+    └── RunError       the work failed although the input was right (exit code 1)
+        ├── EngineError    the rollout engine died, hung or refused
+        └── SyncError      engine and trainer hold different weights
 """
 
 from __future__ import annotations

@@ -13,146 +13,212 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    """A mapping of the recipe: no unknown key, no NaN, immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Model(Section):
     """The policy's base checkpoint."""
 
-    path: str | None = Field(None, description="folder or hub id of a checkpoint; left out when `pretrain` makes it")
-    dtype: Literal["float32", "bfloat16"] = Field(
-        "bfloat16", description="compute type of trainer and engine; master weights are always float32"
+    path: str | None = Field(
+        default=None, description="folder or hub id of a checkpoint; left out when `pretrain` makes it"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the trainer computes")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="bfloat16",
+        description="compute type of trainer and engine; master weights are always float32",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where the trainer computes")
 
 
 class Pretrain(Section):
     """Makes a small base checkpoint by next-token prediction on a synthetic corpus."""
 
-    corpus: str = Field("addition", description="name of a synthetic corpus in grpo/corpus.py")
-    worked: float = Field(0.25, ge=0, le=1, description="share of problems worked step by step; the rest answered at once")
-    slips: float = Field(0.02, ge=0, le=1, description="share of worked digits that are wrong")
-    untagged: float = Field(0.1, ge=0, le=1, description="share of examples with a missing or doubled tag")
-    hidden_size: int = Field(128, ge=16, description="width of the decoder")
-    layers: int = Field(3, ge=1, description="decoder layers")
-    heads: int = Field(4, ge=1, description="attention heads")
-    context: int = Field(256, ge=16, description="longest sequence, tokens")
-    steps: int = Field(900, ge=1, description="optimiser steps")
-    batch_size: int = Field(128, ge=1, description="examples a step")
-    lr: float = Field(2e-3, gt=0, description="peak learning rate")
-    seed: int = Field(0, description="seed of weights and corpus")
+    corpus: str = Field(default="addition", description="name of a synthetic corpus in grpo/corpus.py")
+    worked: float = Field(
+        default=0.25,
+        ge=0,
+        le=1,
+        description="share of problems worked step by step; the rest answered at once",
+    )
+    slips: float = Field(default=0.02, ge=0, le=1, description="share of worked digits that are wrong")
+    untagged: float = Field(
+        default=0.1, ge=0, le=1, description="share of examples with a missing or doubled tag"
+    )
+    hidden_size: int = Field(default=128, ge=16, description="width of the decoder")
+    layers: int = Field(default=3, ge=1, description="decoder layers")
+    heads: int = Field(default=4, ge=1, description="attention heads")
+    context: int = Field(default=256, ge=16, description="longest sequence, tokens")
+    steps: int = Field(default=900, ge=1, description="optimiser steps")
+    batch_size: int = Field(default=128, ge=1, description="examples a step")
+    lr: float = Field(default=2e-3, gt=0, description="peak learning rate")
+    seed: int = Field(default=0, description="seed of weights and corpus")
 
 
 class Data(Section):
     """Prompts and golds."""
 
     train: str = Field(
-        description="JSONL, Parquet or CSV file, hub id, set name, reasoning-gym task or path.py:function; `:split` may follow"
+        description="JSONL, Parquet or CSV file, path.py:function, or name[:split] of a set, name[:split] of "
+        "a hub data set, or reasoning_gym:task"
     )
-    columns: dict[str, str] = Field(default_factory=dict, description="our column name to the data's: {prompt: question}")
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="our column name to the data's: {prompt: question}"
+    )
     gold: str | None = Field(
-        None, description="how the gold is taken from the answer column: a regular expression with one group, or path.py:function"
+        default=None,
+        description="how the gold is taken from the answer column: a regular expression with one group, "
+        "or path.py:function",
     )
-    template: str = Field("raw", description="prompt template by name (grpo/templates.py)")
-    system: str | None = Field(None, description="system prompt, for templates that have one")
+    template: str = Field(default="raw", description="prompt template by name (grpo/templates.py)")
+    system: str | None = Field(default=None, description="system prompt, for templates that have one")
     holdout: float = Field(
-        0.02, ge=0, lt=1, description="share of rows held out by hash; half of it selects checkpoints, half is reported"
+        default=0.02,
+        ge=0,
+        lt=1,
+        description="share of rows held out by hash; half of it selects checkpoints, half is reported",
     )
-    split_key: str | None = Field(None, description="column whose hash splits the rows; the prompt when left out")
+    split_key: str | None = Field(
+        default=None,
+        description="column whose hash splits the rows; the set's own or the prompt when left out",
+    )
     overlong: Literal["drop", "error"] = Field(
-        "drop", description="what to do with a prompt too long for the context less rollout.max_tokens"
+        default="drop",
+        description="what to do with a prompt longer than the context less rollout.max_tokens",
     )
-    bad_gold: Literal["error", "drop"] = Field("error", description="what to do with golds that their own rule does not accept")
-    options: dict[str, Any] = Field(default_factory=dict, description="configuration of a reasoning-gym task or of a generated set")
+    bad_gold: Literal["error", "drop"] = Field(
+        default="error", description="what to do with golds that their own rule does not accept"
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="arguments of a reasoning-gym task, generated set, hub loader or path.py:function",
+    )
 
 
 class RolloutSection(Section):
     """How completions are drawn."""
 
-    engine: Literal["vllm", "hf"] = Field("vllm", description="vllm, or transformers' own generation (the slow reference)")
-    group_size: int = Field(8, ge=2, description="completions a prompt, G")
-    temperature: float = Field(1.0, gt=0, description="sampling temperature; log-probs are taken at logits / temperature")
-    max_tokens: int = Field(512, ge=1, description="longest completion, tokens")
-    stop: list[str] | None = Field(None, description="strings that end a completion; the template's own when left out")
-    context: int | None = Field(None, ge=2, description="engine's longest sequence, tokens; the model's own when left out")
-    engine_args: dict[str, Any] = Field(default_factory=dict, description="passed through to vLLM's engine as they are")
+    engine: Literal["vllm", "hf"] = Field(
+        default="vllm", description="vllm, or transformers' own generation (the slow reference)"
+    )
+    group_size: int = Field(default=8, ge=2, description="completions a prompt, G")
+    temperature: float = Field(
+        default=1.0,
+        gt=0,
+        description="sampling temperature; log-probs are taken at logits / temperature",
+    )
+    max_tokens: int = Field(default=512, ge=1, description="longest completion, tokens")
+    stop: list[str] | None = Field(
+        default=None, description="strings that end a completion; the template's own when left out"
+    )
+    context: int | None = Field(
+        default=None,
+        ge=2,
+        description="engine's longest sequence, tokens; the model's own when left out",
+    )
+    engine_args: dict[str, Any] = Field(
+        default_factory=dict, description="passed through to vLLM's engine as they are"
+    )
 
 
 class Rule(BaseModel):
     """One reward rule. Further keys are the rule's own options."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
     rule: str = Field(description="registered name, or path/to/file.py:function")
-    weight: float = Field(1.0, description="weight of the rule's score in the total reward")
-    timeout: float = Field(5.0, gt=0, description="seconds a group may take before it is retried one by one")
+    weight: float = Field(default=1.0, description="weight of the rule's score in the total reward")
+    timeout: float = Field(
+        default=5.0, gt=0, description="seconds a group may take before it is retried one by one"
+    )
 
     @property
     def options(self) -> dict[str, Any]:
+        """Options of the function, by name."""
         return dict(self.model_extra or {})
 
 
 class Term(BaseModel):
     """One function of the objective by name, and its options."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
     name: str
 
     @property
     def options(self) -> dict[str, Any]:
+        """Options of the function, by name."""
         return dict(self.model_extra or {})
 
 
 class Algorithm(Section):
     """The objective: one function a term. A preset names them all; each can be replaced."""
 
-    preset: str = Field("grpo", description="row of the table in grpo/losses/presets.py")
+    preset: str = Field(default="grpo", description="row of the table in grpo/losses/presets.py")
     advantage: Term = Field(description="rewards [P, G, K] to advantages [P, G] (grpo/advantages.py)")
     ratio: Term = Field(description="importance ratio (grpo/losses/ratio.py)")
     surrogate: Term = Field(description="clipped surrogate (grpo/losses/surrogate.py)")
     correction: Term = Field(description="engine-trainer mismatch weight (grpo/losses/correction.py)")
-    kl: Term = Field(description="KL to the reference (grpo/losses/kl.py); with coef 0 no reference is loaded")
+    kl: Term = Field(
+        description="KL to the reference (grpo/losses/kl.py); with coef 0 no reference is loaded"
+    )
     aggregate: Term = Field(description="how token losses are averaged (grpo/losses/aggregate.py)")
-    entropy: float = Field(0.0, description="coefficient of the entropy bonus")
+    entropy: float = Field(default=0.0, description="coefficient of the entropy bonus")
     truncated: Literal["train", "mask"] = Field(
-        "train", description="completions cut at max_tokens: train on them as scored, or mask them out of the loss"
+        default="train",
+        description="completions cut at max_tokens: train on them as scored, or mask them out of the loss",
     )
 
 
 class Train(Section):
     """Optimisation."""
 
-    steps: int = Field(100, ge=1, description="rollout steps")
-    prompts_per_step: int = Field(32, ge=1, description="prompts a step, P; times group_size gives completions a step")
-    minibatches: int = Field(1, ge=1, description="optimiser steps a rollout step; must divide prompts_per_step")
-    token_budget: int = Field(16384, ge=1, description="packed tokens a forward pass")
-    lr: float = Field(1e-6, gt=0, description="peak learning rate of AdamW")
-    schedule: Literal["constant", "linear", "cosine"] = Field("constant", description="learning rate after warm-up")
-    warmup_steps: int = Field(0, ge=0, description="rollout steps of linear warm-up")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's betas")
-    max_grad_norm: float = Field(1.0, gt=0, description="gradient norm is clipped to this")
-    gradient_checkpointing: bool = Field(False, description="recompute activations in the backward pass")
-    max_ungraded: float = Field(0.2, ge=0, le=1, description="largest share of ungraded completions before the run stops")
-    shuffle_rewards: bool = Field(False, description="control: permute rewards within each batch, so that they teach nothing")
-    save_every: int = Field(50, ge=1, description="rollout steps between checkpoints")
-    keep: int = Field(2, ge=1, description="newest checkpoints kept")
+    steps: int = Field(default=100, ge=1, description="rollout steps")
+    prompts_per_step: int = Field(
+        default=32, ge=1, description="prompts a step, P; times group_size gives completions a step"
+    )
+    minibatches: int = Field(
+        default=1, ge=1, description="optimiser steps a rollout step; must divide prompts_per_step"
+    )
+    token_budget: int = Field(default=16384, ge=1, description="packed tokens a forward pass")
+    lr: float = Field(default=1e-6, gt=0, description="peak learning rate of AdamW")
+    schedule: Literal["constant", "linear", "cosine"] = Field(
+        default="constant", description="learning rate after warm-up"
+    )
+    warmup_steps: int = Field(default=0, ge=0, description="rollout steps of linear warm-up")
+    weight_decay: float = Field(default=0.0, ge=0, description="AdamW's weight decay")
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="AdamW's betas")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="gradient norm is clipped to this")
+    gradient_checkpointing: bool = Field(
+        default=False, description="recompute activations in the backward pass"
+    )
+    max_ungraded: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="largest share of ungraded completions before the run stops",
+    )
+    shuffle_rewards: bool = Field(
+        default=False,
+        description="control: permute rewards within each batch, so that they teach nothing",
+    )
+    save_every: int = Field(default=50, ge=1, description="rollout steps between checkpoints")
+    keep: int = Field(default=2, ge=1, description="newest checkpoints kept")
 
 
 class Eval(Section):
     """Held-out evaluation with the live engine."""
 
-    every: int = Field(20, ge=1, description="rollout steps between evaluations")
-    prompts: int = Field(256, ge=1, description="held-out prompts evaluated, at most")
-    samples: int = Field(4, ge=1, description="completions a held-out prompt")
-    temperature: float = Field(1.0, ge=0, description="sampling temperature; 0 is greedy")
+    every: int = Field(default=20, ge=1, description="rollout steps between evaluations")
+    prompts: int = Field(default=256, ge=1, description="held-out prompts evaluated, at most")
+    samples: int = Field(default=4, ge=1, description="completions a held-out prompt")
+    temperature: float = Field(default=1.0, ge=0, description="sampling temperature; 0 is greedy")
     sets: list[str] = Field(default_factory=list, description="further sets, reported and never selected on")
 
 
 class Output(Section):
     """Where the run goes."""
 
-    folder: str = Field(description="run folder")
-    seed: int = Field(0, description="seed of data order, sampling and everything else random")
+    folder: str = Field(min_length=1, description="run folder")
+    seed: int = Field(default=0, description="seed of data order, sampling and everything else random")
 
 
 class Recipe(Section):
@@ -162,7 +228,7 @@ class Recipe(Section):
     pretrain: Pretrain | None = None
     data: Data
     rollout: RolloutSection = RolloutSection()
-    rewards: list[Rule]
+    rewards: list[Rule] = Field(min_length=1)
     algorithm: Algorithm
     train: Train = Train()
     eval: Eval = Eval()

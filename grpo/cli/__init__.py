@@ -1,0 +1,113 @@
+"""The `grpo` command. A command is a file; its module loads when it is called or listed.
+
+Exit codes: 0 success, 1 the work failed, 2 the user's input was wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, MutableMapping, Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from grpo.errors import GrpoError
+
+# name: module and the function or Typer app in it
+COMMANDS = {
+    "train": ("grpo.cli.train", "train"),
+    "pretrain": ("grpo.cli.pretrain", "pretrain"),
+    "recipe": ("grpo.cli.recipe", "app"),
+    "reward": ("grpo.cli.reward", "reward"),
+    "doctor": ("grpo.cli.doctor", "doctor"),
+}
+
+
+class _Lazy(MutableMapping[str, Any]):
+    """Commands by name, each built when it is looked up."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._built:
+            module, attribute = COMMANDS[name]
+            self._built[name] = _build(name, getattr(import_module(module), attribute))
+        return self._built[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._built[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class _Commands(TyperGroup):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Lazy()
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+
+def _build(name: str, target: Any) -> Any:
+    if not isinstance(target, typer.Typer):
+        function, target = target, typer.Typer(add_completion=False, rich_markup_mode="rich")
+        target.command(name)(function)
+    command = typer.main.get_command(target)
+    command.name = name
+    return command
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+@app.callback()
+def grpo() -> None:
+    """GRPO post-training: base checkpoint, vLLM rollouts, rule-based rewards, better policy.
+
+    Example: [bold]grpo train demo[/]
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command line and exits. Errors of ours are one line each, without traceback."""
+    try:
+        app(args=arguments, prog_name="grpo")
+    except GrpoError as error:
+        report(error)
+        sys.exit(error.exit_code)
+    except SystemExit as end:
+        if end.code == 130:
+            _say("[yellow]interrupted[/]")
+        raise
+    sys.exit(0)
+
+
+def report(error: GrpoError) -> None:
+    """Prints an error to stderr, a line each."""
+    from rich.markup import escape
+
+    for line in str(error).splitlines():
+        _say(f"[bold red]error:[/] {escape(line)}")
+
+
+def _say(markup: str) -> None:
+    from rich.console import Console
+
+    Console(stderr=True).print(markup, soft_wrap=True, highlight=False)

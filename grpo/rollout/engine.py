@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
 
 from grpo.types import Request, Rollout
 
@@ -29,20 +30,29 @@ class RolloutEngine(Protocol):
         ...
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Rollout]:
-        """`submit`, then `finished`."""
-        ...
+        """`submit` at once, then `finished`."""
+        self.submit(requests)
+        return self.finished()
 
     def logprobs(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
         """Log-probs at temperature 1 of each token but the first of each sequence, given those before it."""
         ...
 
     def update_weights(self, weights: Iterable[tuple[str, Tensor]], version: int) -> Mapping[str, str]:
-        """Replaces all weights (checkpoint names) and returns a checksum of each tensor the loader consumed."""
+        """Replaces all weights (checkpoint names); returns a checksum of each tensor the loader consumed."""
         ...
 
     def close(self) -> None:
         """Ends the engine and everything it started. Safe to call twice."""
         ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def sample_seed(run_seed: int, step: int, prompt_id: str, sample: int) -> int:

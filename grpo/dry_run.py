@@ -1,0 +1,119 @@
+"""What a recipe would do, without loading model or engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from grpo.data import half, in_holdout
+from grpo.errors import UserError
+from grpo.recipe import Recipe
+from grpo.recipe_checks import check_context
+from grpo.recipe_file import dump_recipe
+from grpo.rows import read_items
+from grpo.templates import Tokenizer, get_template
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `grpo train --dry-run` shows."""
+
+    recipe: Recipe
+    prompt: str | None  # the first one, rendered; None where only the model's tokenizer could
+    prompt_tokens: int | None  # None where no tokenizer is on this machine
+    checkpoint: str  # folder, hub id, or that it is still to be made
+    checkpoint_bytes: int | None  # of its weights; None where they are not on this machine
+    reference: bool  # a second copy of the weights is loaded for the KL
+    rows: dict[str, int]  # prompts by split, before any is dropped for its length
+    completions: int  # steps × prompts a step × group size
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as JSON values."""
+        return {**vars(self), "recipe": self.recipe.model_dump(mode="json")}
+
+    def to_text(self) -> str:
+        """Everything as text for a person; the recipe first, as YAML."""
+        train, rollout = self.recipe.train, self.recipe.rollout
+        steps = f"{train.steps} steps × {train.prompts_per_step} prompts × {rollout.group_size}"
+        size = f", {self.checkpoint_bytes / 1e6:,.1f} MB" if self.checkpoint_bytes is not None else ""
+        tokens = f", {self.prompt_tokens} tokens" if self.prompt_tokens is not None else ""
+        rows = ", ".join(f"{count} {name}" for name, count in self.rows.items())
+        prompt = self.prompt
+        if prompt is None:
+            prompt = "(rendered by the model's own tokenizer, which is not on this machine)"
+        return "\n".join(
+            [
+                dump_recipe(self.recipe),
+                f"first prompt{tokens}:",
+                prompt,
+                "",
+                f"checkpoint   {self.checkpoint}{size}",
+                f"engine       {rollout.engine}, {self.recipe.model.dtype}",
+                f"reference    {'a frozen copy of the checkpoint' if self.reference else 'none'}",
+                f"prompts      {rows}",
+                f"completions  {steps} = {self.completions:,}",
+                f"run folder   {self.recipe.output.folder}",
+            ]
+        )
+
+
+def plan(recipe: Recipe) -> Plan:
+    """Reads the data, and of the model what is on this machine: its size, context and tokenizer.
+
+    Raises:
+        UserError: the data are not as the recipe says, or a completion is longer than the model's context.
+    """
+    folder = _local_checkpoint(recipe)
+    if folder and (folder / "config.json").is_file():
+        check_context(recipe, folder / "config.json")
+    items = read_items(recipe.data, seed=recipe.output.seed)
+    rows = {"train": 0, "select": 0, "report": 0}
+    for item in items:
+        rows[half(item.key) if in_holdout(item.key, recipe.data.holdout) else "train"] += 1
+    tokenizer = _tokenizer(str(folder) if folder else recipe.model.path)
+    template, prompt = get_template(recipe.data.template), None
+    try:
+        prompt = template.render(items[0].prompt, recipe.data.system, tokenizer)
+    except UserError:
+        if tokenizer is not None:
+            raise
+    tokens = None
+    if tokenizer is not None and prompt is not None:
+        tokens = len(tokenizer([prompt], add_special_tokens=template.special_tokens)["input_ids"][0])
+    train = recipe.train
+    return Plan(
+        recipe=recipe,
+        prompt=prompt,
+        prompt_tokens=tokens,
+        checkpoint=str(folder or recipe.model.path or "none yet: made by the recipe's pretrain section"),
+        checkpoint_bytes=_weight_bytes(folder) if folder else None,
+        reference=recipe.algorithm.kl.options.get("coef", 0.0) > 0,
+        rows=rows,
+        completions=train.steps * train.prompts_per_step * recipe.rollout.group_size,
+    )
+
+
+def _local_checkpoint(recipe: Recipe) -> Path | None:
+    if recipe.model.path:
+        folder = Path(recipe.model.path).expanduser()
+    else:
+        from grpo.stages.pretrain import cache_folder
+
+        folder = cache_folder(recipe)
+    return folder if folder.is_dir() else None
+
+
+def _weight_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+def _tokenizer(name: str | None) -> Tokenizer | None:
+    if name is None:
+        return None
+    from transformers import AutoTokenizer
+
+    try:
+        return cast(Tokenizer, AutoTokenizer.from_pretrained(name, local_files_only=True))
+    except (OSError, ValueError):  # not in the cache, or a folder without one
+        return None

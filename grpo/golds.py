@@ -1,0 +1,72 @@
+"""Golds tried on their own rules before a run: a gold that its grader rejects would punish right answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from grpo.errors import UserError
+from grpo.scoring import Scorer
+from grpo.types import Prompt
+
+BATCH = 64  # golds a call
+SHOWN = 5  # failing ids named
+
+
+def check_golds(
+    scorer: Scorer,
+    prompts: Sequence[Prompt],
+    answer_form: Callable[[str], str],
+    action: Literal["error", "drop"],
+) -> list[Prompt]:
+    """The prompts whose gold, written as an answer, every answer-grading rule scores 1.
+
+    Every other rule is called on a few of them, so that one that cannot be called is found before the run.
+
+    Args:
+        prompts: rows with their golds.
+        answer_form: writes a gold as the template asks for answers (`<answer>gold</answer>`).
+        action: at a gold that is rejected, stop with its id or leave the row out (`data.bad_gold`).
+    """
+    graders = [k for k, rule in enumerate(scorer.rules) if rule.grades_answer]
+    if not prompts:
+        return []
+    _try_all(scorer, prompts[: min(8, len(prompts))], answer_form)
+    if not graders:
+        return list(prompts)
+    _need_golds(scorer, prompts)
+    batches = [prompts[i : i + BATCH] for i in range(0, len(prompts), BATCH)]
+    work = [(batch, [answer_form(prompt.answer or "") for prompt in batch]) for batch in batches]
+    scores = [row for result in scorer.score_many(work, graders) for row in result]
+    right = [all(score.score == 1.0 for score in row) for row in scores]
+    good = [prompt for prompt, is_right in zip(prompts, right, strict=True) if is_right]
+    bad = [prompt for prompt, is_right in zip(prompts, right, strict=True) if not is_right]
+    if bad and action == "error":
+        rules = " and ".join(scorer.names[k] for k in graders)
+        shown = ", ".join(f"{prompt.id} ({prompt.answer!r:.40})" for prompt in bad[:SHOWN])
+        more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        what = f"{len(bad)} of {len(prompts)} golds are not right by {rules}: {shown}{more}"
+        raise UserError(
+            what, "data", "set data.gold to take the bare answer, or data.bad_gold: drop to leave them out"
+        )
+    if not good:
+        raise UserError(f"none of {len(prompts)} golds is right by its own rule", "data", "check data.gold")
+    return good
+
+
+def _try_all(scorer: Scorer, prompts: Sequence[Prompt], answer_form: Callable[[str], str]) -> None:
+    """Calls every rule once; one that raises on all of these will on all."""
+    rows = scorer.score(prompts, [answer_form(prompt.answer or "") for prompt in prompts])
+    for name, scores in zip(scorer.names, zip(*rows, strict=True), strict=True):
+        if all(score.status == "error" for score in scores):
+            what = f"rule {name!r} raises on every gold tried: {scores[0].extras['error']}"
+            raise UserError(what, "rewards", "try it with `grpo reward`")
+
+
+def _need_golds(scorer: Scorer, prompts: Sequence[Prompt]) -> None:
+    without = [prompt.id for prompt in prompts if prompt.answer is None or not prompt.answer.strip()]
+    if without:
+        what = (
+            f"{len(without)} of {len(prompts)} rows have no answer, first {without[0]}, but a rule grades it"
+        )
+        raise UserError(what, "data", "name the answer column in data.columns")

@@ -1,0 +1,257 @@
+"""The policy: model, optimiser and the version of its weights; and the frozen reference.
+
+Master weights are float32 whatever the compute type: a bf16 AdamW step at lr 1e-6 would change only a few
+weights in a hundred. Forward passes run under bf16 autocast where the recipe says bfloat16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.core_model_loading import revert_weight_conversion
+
+from grpo.attention import NAME, packed_forward, register
+from grpo.errors import RunError, UserError
+from grpo.logprobs import tiled_logprobs
+from grpo.packing import sequences_chunk
+from grpo.recipe import Model, Recipe, Train
+from grpo.types import Chunk
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class TokenLogprobs(nn.Module):
+    """A causal LM whose forward gives the log-prob and entropy of each completion token of a chunk.
+
+    One module with one forward, so that data-parallel wrappers see every pass.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, chunk: Chunk, temperature: float, entropy_grad: bool = False) -> tuple[Tensor, Tensor]:
+        head = self.model.get_output_embeddings()
+        return tiled_logprobs(
+            packed_forward(self.model, chunk),
+            head.weight,
+            chunk.token_ids[chunk.predicted],
+            temperature=temperature,
+            head_bias=getattr(head, "bias", None),
+            entropy_grad=entropy_grad,
+        )
+
+
+class Reference:
+    """The frozen model that the KL term pulls towards."""
+
+    def __init__(self, model: PreTrainedModel, accelerator: Accelerator, temperature: float) -> None:
+        module = TokenLogprobs(model.requires_grad_(False))
+        self._module = accelerator.prepare_model(module, evaluation_mode=True)
+        self._temperature = temperature
+
+    @torch.no_grad()
+    def logprobs(self, chunk: Chunk) -> Tensor:
+        """Log-probs [T] of the chunk's completion tokens, at logits / temperature."""
+        logp: Tensor = self._module(chunk, self._temperature)[0]
+        return logp
+
+
+class Policy:
+    """The model being trained.
+
+    `version` counts rollout steps: the weights that sample step n's rollouts have version n.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        recipe: Recipe,
+        accelerator: Accelerator,
+    ) -> None:
+        self.model, self.tokenizer, self.version = model, tokenizer, 0
+        self.device = accelerator.device
+        self._accelerator, self._dtype = accelerator, DTYPES[recipe.model.dtype]
+        self._temperature, self._entropy_grad = recipe.rollout.temperature, recipe.algorithm.entropy != 0
+        self._train = recipe.train
+        optimizer = torch.optim.AdamW(
+            model.parameters(),
+            lr=recipe.train.lr,
+            betas=recipe.train.betas,
+            weight_decay=recipe.train.weight_decay,
+            fused=True,
+        )
+        self._module, self.optimizer = accelerator.prepare(TokenLogprobs(model), optimizer)
+        check_logits(self)
+
+    def logprobs(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
+        """Log-prob and entropy [T] of the chunk's completion tokens, at logits / temperature."""
+        both: tuple[Tensor, Tensor] = self._module(chunk, self._temperature, self._entropy_grad)
+        return both
+
+    def backward(self, loss: Tensor) -> None:
+        """Adds the gradient of one chunk's loss."""
+        self._accelerator.backward(loss)
+
+    def step(self, step: int) -> dict[str, float]:
+        """One optimiser step at the learning rate of rollout step `step` (from 0).
+
+        Returns:
+            grad_norm before clipping, and lr.
+
+        Raises:
+            RunError: the gradient is not finite; the weights are left as they were.
+        """
+        lr = lr_at(step, self._train)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        norm = self._accelerator.clip_grad_norm_(self.model.parameters(), self._train.max_grad_norm)
+        if not torch.isfinite(norm):
+            raise RunError(
+                "the gradient is not finite",
+                f"step {step}",
+                "Lower train.lr, or look at samples/ for this step.",
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return {"grad_norm": float(norm), "lr": lr}
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Every weight by its checkpoint name, in the engine's type; tied heads are left out."""
+        tied = getattr(self.model, "all_tied_weights_keys", None) or {}
+        state = {name: p.detach() for name, p in self.model.state_dict().items() if name not in tied}
+        for name, tensor in revert_weight_conversion(self.model, state).items():
+            yield name, tensor.to(self._dtype) if tensor.is_floating_point() else tensor
+
+    def named_masters(self) -> Iterator[tuple[str, Tensor]]:
+        """The trainable float32 master weights, by parameter name; mutable under no_grad."""
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                yield name, parameter
+
+    @torch.no_grad()
+    def sequence_logprobs(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Log-probs at temperature 1 of every token but the first of each sequence."""
+        chunk = sequences_chunk(sequences, self.device)
+        logp, _ = self._module(chunk, 1.0)
+        return [part.tolist() for part in logp.split([len(s) - 1 for s in sequences])]
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes version and optimiser state from a checkpoint's state; its weights are loaded already."""
+        self.version = int(state["version"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def save(self, folder: Path) -> None:
+        """Writes master weights and tokenizer in transformers format."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def lr_at(step: int, train: Train) -> float:
+    """Learning rate of a rollout step: linear warm-up, then constant, linear or cosine decay to 0."""
+    if step < train.warmup_steps:
+        return train.lr * (step + 1) / train.warmup_steps
+    left = 1 - (step - train.warmup_steps) / max(1, train.steps - train.warmup_steps)
+    if train.schedule == "linear":
+        return train.lr * left
+    if train.schedule == "cosine":
+        return train.lr * 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * (1 - left)))))
+    return train.lr
+
+
+def make_accelerator(model: Model) -> Accelerator:
+    """The process's device and precision, in accelerate's terms.
+
+    Raises:
+        UserError: started as one of several processes.
+    """
+    accelerator = Accelerator(
+        cpu=model.device == "cpu" or not torch.cuda.is_available(),
+        mixed_precision="bf16" if model.dtype == "bfloat16" else "no",
+    )
+    if accelerator.num_processes > 1:
+        raise UserError(f"started as {accelerator.num_processes} processes", "torchrun", "Start one process.")
+    if model.device == "cuda" and accelerator.device.type != "cuda":
+        raise UserError(
+            "no CUDA device is visible", "model.device", "Write auto or cpu, or see `grpo doctor`."
+        )
+    return accelerator
+
+
+def load_model(path: str | Path, dtype: torch.dtype, train: Train) -> PreTrainedModel:
+    """A causal LM from a folder or hub id, with packed attention and without dropout.
+
+    Raises:
+        UserError: nothing loadable is there.
+    """
+    register()
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=NAME)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"no checkpoint could be loaded from {path} ({first})",
+            "model.path",
+            "Give a folder in transformers format or a hub id.",
+        ) from None
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0  # with dropout the on-policy ratio would not be 1
+    if train.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.config.use_cache = False
+    return model  # type: ignore[no-any-return]
+
+
+def load_policy(
+    recipe: Recipe, checkpoint: str | Path, base: str | Path, tokenizer: PreTrainedTokenizerBase
+) -> tuple[Policy, Reference | None]:
+    """The policy from `checkpoint` (the base, or the one resumed from), and the reference from `base`.
+
+    There is no reference where the KL coefficient is 0.
+    """
+    accelerator = make_accelerator(recipe.model)
+    policy = Policy(load_model(checkpoint, torch.float32, recipe.train), tokenizer, recipe, accelerator)
+    if not recipe.algorithm.kl.options.get("coef"):
+        return policy, None
+    frozen = load_model(base, DTYPES[recipe.model.dtype], Train())
+    return policy, Reference(frozen, accelerator, recipe.rollout.temperature)
+
+
+@torch.no_grad()
+def check_logits(policy: Policy) -> None:
+    """Compares our packed, tiled log-probs with the model's own forward on two short random sequences.
+
+    An architecture that scales or caps its logits, or whose attention we do not reproduce, would otherwise
+    train on wrong log-probs in silence.
+
+    Raises:
+        UserError: they differ by more than rounding.
+    """
+    generator = torch.Generator().manual_seed(0)
+    vocabulary = policy.model.config.get_text_config().vocab_size
+    sequences = [torch.randint(vocabulary, (n,), generator=generator).tolist() for n in (9, 5)]
+    ours = [torch.tensor(row) for row in policy.sequence_logprobs(sequences)]
+    worst = 0.0
+    policy.model.set_attn_implementation("eager")
+    for ids, mine in zip(sequences, ours, strict=True):
+        tokens = torch.tensor([ids], device=policy.device)
+        with policy._accelerator.autocast():
+            logits = policy.model(tokens, use_cache=False).logits[0, :-1].float()
+        theirs = logits.log_softmax(-1).gather(1, tokens[0, 1:, None])[:, 0].cpu()
+        worst = max(worst, float((mine - theirs).abs().max()))
+    policy.model.set_attn_implementation(NAME)
+    limit = 1e-3 if policy._dtype == torch.float32 else 0.3
+    if worst > limit:
+        raise UserError(
+            f"{type(policy.model).__name__} itself gives other log-probs than we do, {worst:.3g} apart",
+            "model.path",
+            "This architecture changes its logits or attention in a way the trainer does not reproduce.",
+        )

@@ -1,0 +1,149 @@
+"""Combinations of recipe values that cannot work, each with its reason."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from grpo.errors import UserError
+from grpo.recipe import Recipe
+from grpo.recipe_tree import Key, Tree
+from grpo.sources import FUNCTION, find_file
+from grpo.templates import get_template
+
+Problem = tuple[Key, str, str]
+
+
+def check_combinations(sections: Mapping[str, Any], tree: Tree) -> None:
+    """Adds to `tree` a problem for each impossible combination.
+
+    Args:
+        sections: the sections that are valid in themselves, by name. Checks that need others are left out.
+        tree: where problems go.
+    """
+    checks: dict[tuple[str, ...], Callable[..., Iterator[Problem]]] = {
+        ("model", "pretrain"): _one_base,
+        ("model",): _checkpoint,
+        ("pretrain",): _decoder,
+        ("data",): _data,
+        ("rollout",): _lengths,
+        ("rollout", "pretrain"): _small_context,
+        ("train",): _minibatches,
+        ("algorithm",): _coefficients,
+    }
+    for needed, check in checks.items():
+        if all(name in sections for name in needed):
+            for key, what, instead in check(*(sections[name] for name in needed)):
+                tree.problem(key, what, instead)
+
+
+def check_context(recipe: Recipe, config: Path) -> None:
+    """Checks lengths against the model's own context.
+
+    Args:
+        recipe: a valid recipe.
+        config: the checkpoint's config.json.
+
+    Raises:
+        UserError: the engine's context, or a completion, is longer than the model takes.
+    """
+    try:
+        found = json.loads(config.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot be read: {error}", str(config), "A checkpoint has a config.json") from None
+    context = (found.get("text_config") or found).get("max_position_embeddings")
+    for key in ("context", "max_tokens"):
+        wanted = getattr(recipe.rollout, key)
+        if context and wanted and (wanted > context or (key == "max_tokens" and wanted == context)):
+            raise UserError(
+                f"{wanted} tokens, but the model's context is {context}", f"rollout.{key}", "Use fewer"
+            )
+
+
+def _one_base(model: Any, pretrain: Any) -> Iterator[Problem]:
+    if model.path and pretrain:
+        yield (
+            ("model", "path"),
+            "given together with a pretrain section",
+            "Keep one: a checkpoint, or pretrain",
+        )
+    if not model.path and not pretrain:
+        yield ("model", "path"), "missing", "Give a folder or hub id, or a pretrain section"
+
+
+def _checkpoint(model: Any) -> Iterator[Problem]:
+    if model.path and re.match(r"[.~/]", model.path):
+        folder = Path(model.path).expanduser()
+        if not (folder / "config.json").is_file():
+            what = "has no config.json" if folder.is_dir() else "no such folder"
+            yield (
+                ("model", "path"),
+                what,
+                "Give the folder of a checkpoint in transformers format, or a hub id",
+            )
+
+
+def _decoder(pretrain: Any) -> Iterator[Problem]:
+    if pretrain and pretrain.hidden_size % (2 * pretrain.heads):
+        yield (
+            ("pretrain", "heads"),
+            f"{pretrain.heads} heads do not divide hidden_size {pretrain.hidden_size} into even widths",
+            "Rotary positions turn pairs of values",
+        )
+
+
+def _data(data: Any) -> Iterator[Problem]:
+    try:
+        if data.system is not None and not get_template(data.template).has_system:
+            yield ("data", "system"), f"the template {data.template} has no system prompt", "Leave it out"
+        get_template(data.template)
+    except UserError as error:
+        yield ("data", "template"), error.what, error.instead
+    if data.gold is None:
+        return
+    function = FUNCTION.match(data.gold)
+    try:
+        if function:
+            find_file(function["file"])
+        elif re.compile(data.gold).groups != 1:
+            yield ("data", "gold"), "the regular expression should have one group, the gold", "Write (…) once"
+    except re.error as error:
+        yield ("data", "gold"), f"no regular expression: {error}", ""
+    except UserError as error:
+        yield ("data", "gold"), error.what, error.instead
+
+
+def _lengths(rollout: Any) -> Iterator[Problem]:
+    if rollout.context is not None and rollout.max_tokens >= rollout.context:
+        yield (
+            ("rollout", "max_tokens"),
+            f"{rollout.max_tokens} leaves no room for a prompt in a context of {rollout.context}",
+            "Use fewer, or raise rollout.context",
+        )
+
+
+def _small_context(rollout: Any, pretrain: Any) -> Iterator[Problem]:
+    if pretrain and (rollout.context or rollout.max_tokens + 1) > pretrain.context:
+        key = "context" if rollout.context else "max_tokens"
+        yield (
+            ("rollout", key),
+            f"{getattr(rollout, key)} is more than pretrain.context {pretrain.context} allows",
+            "Use fewer, or raise pretrain.context",
+        )
+
+
+def _minibatches(train: Any) -> Iterator[Problem]:
+    if train.prompts_per_step % train.minibatches:
+        yield (
+            ("train", "minibatches"),
+            f"{train.minibatches} does not divide prompts_per_step {train.prompts_per_step}",
+            "Each optimiser step takes the same number of prompts",
+        )
+
+
+def _coefficients(algorithm: Any) -> Iterator[Problem]:
+    if algorithm.kl.options.get("coef", 0.0) < 0:
+        yield ("algorithm", "kl", "coef"), "below 0 would reward drift from the reference", "Use 0 for none"

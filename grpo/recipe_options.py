@@ -1,0 +1,161 @@
+"""Fills a recipe's tree: terms from the preset, options from the signatures of terms, rules and sets."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from eval.sets import registry
+from grpo.errors import UserError
+from grpo.losses import PRESETS
+from grpo.nearest import suggest
+from grpo.recipe import Algorithm, Rule
+from grpo.recipe_tree import Key, Tree
+from grpo.sources import FUNCTION, find_file, parse_source
+from grpo.terms import KINDS, TABLES, Option, options_of
+from rewards.errors import RuleError
+from rewards.load import load
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def fill_algorithm(tree: Tree) -> None:
+    """Replaces `algorithm` by one that names every term with all its options.
+
+    A term that the recipe leaves out comes from the preset; one it names by the preset's own name takes the
+    preset's options under those given; one of another name takes its function's defaults.
+    """
+    raw = tree.value.get("algorithm") or {}
+    if not isinstance(raw, dict):
+        return
+    preset = raw.get("preset", Algorithm.model_fields["preset"].default)
+    if preset not in PRESETS:
+        key: Key = ("algorithm", "preset")
+        tree.problem(key, f"no preset {preset!r}", suggest(str(preset), PRESETS, "Presets"))
+        preset = next(iter(PRESETS))
+    terms = {kind: _term(tree, kind, raw.get(kind), PRESETS[preset][kind]) for kind in KINDS}
+    tree.value["algorithm"] = {**raw, "preset": preset, **terms}
+
+
+def _term(tree: Tree, kind: str, given: Any, row: Mapping[str, Any]) -> dict[str, Any]:
+    key: Key = ("algorithm", kind)
+    if given is None:
+        given = {}
+    elif isinstance(given, str):
+        given = {"name": given}
+    elif not isinstance(given, dict):
+        tree.problem(key, f"should be a name or a mapping, is {given!r}", "Write {name: …, option: …}")
+        given = {}
+    name = given.get("name", row["name"])
+    if name not in TABLES[kind]:
+        tree.problem(key, f"no {kind} term {name!r}", suggest(str(name), TABLES[kind], "Terms"))
+        return dict(row)
+    options = options_of(TABLES[kind][name])
+    base = row if name == row["name"] else {}
+    sound = {
+        option: value
+        for option, value in given.items()
+        if option != "name" and _check_option(tree, (*key, option), value, options)
+    }
+    chosen = {option: spec.default for option, spec in options.items()} | dict(base) | sound
+    return {"name": name, **{option: chosen[option] for option in options if option in chosen}}
+
+
+def _check_option(tree: Tree, key: Key, value: Any, options: Mapping[str, Option]) -> bool:
+    name = str(key[-1])
+    if name not in options:
+        what = suggest(name, options, "Options") or "It has no options"
+        tree.problem(key, "unknown option", what)
+        return False
+    kind = options[name].type
+    right = isinstance(value, int | float) if kind is float else isinstance(value, kind)
+    right = right and (kind is bool or not isinstance(value, bool))
+    if not right:
+        tree.problem(key, f"should be {_WORDS[kind]}, is {value!r}")
+    return right
+
+
+def fill_rewards(tree: Tree) -> None:
+    """Checks that each rule's function or file exists, and adds the options of registered ones."""
+    rules = tree.value.get("rewards")
+    for index, given in enumerate(rules if isinstance(rules, list) else []):
+        if not isinstance(given, dict) or not isinstance(given.get("rule"), str):
+            continue
+        key: Key = ("rewards", index)
+        if FUNCTION.match(given["rule"]):
+            try:
+                find_file(FUNCTION.match(given["rule"])["file"])  # type: ignore[index]
+            except UserError as error:
+                tree.problem((*key, "rule"), error.what, error.instead)
+            continue
+        try:
+            loaded = load(given["rule"], {})
+        except RuleError as error:
+            tree.problem((*key, "rule"), error.what, error.instead[:1].upper() + error.instead[1:])
+            continue
+        for name in given:
+            if name not in Rule.model_fields and name not in loaded.option_names:
+                known = [*Rule.model_fields, *sorted(loaded.option_names)]
+                tree.problem((*key, name), "unknown key or option", suggest(name, known, "Keys"))
+        given |= _defaults(loaded.function, loaded.option_names) | given
+
+
+def _defaults(function: Callable[..., Any], names: frozenset[str]) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters
+    return {name: parameters[name].default for name in parameters if name in names}
+
+
+def fill_data(tree: Tree) -> None:
+    """Checks that the sources of prompts exist, and adds the options of a generated set."""
+    data, evaluation = tree.value.get("data"), tree.value.get("eval")
+    if isinstance(data, dict) and isinstance(data.get("train"), str):
+        source = _source(tree, ("data", "train"), data["train"])
+        if source and source.kind == "set":
+            _fill_set_options(tree, data, source.name)
+    sets = evaluation.get("sets") if isinstance(evaluation, dict) else None
+    for index, text in enumerate(sets if isinstance(sets, list) else []):
+        if isinstance(text, str):
+            _source(tree, ("eval", "sets", index), text)
+
+
+def _source(tree: Tree, key: Key, text: str) -> Any:
+    try:
+        return parse_source(text)
+    except UserError as error:
+        tree.problem(key, error.what, error.instead)
+        return None
+
+
+def _fill_set_options(tree: Tree, data: dict[str, Any], name: str) -> None:
+    generate, given = registry.get(name).generate, data.get("options") or {}
+    if generate is None or not isinstance(given, dict):
+        return
+    options = options_of(generate)
+    for option, value in given.items():
+        _check_option(tree, ("data", "options", option), value, options)
+    data["options"] = {option: spec.default for option, spec in options.items()} | given
+
+
+_OWN_FILE = re.compile(r"^(?P<file>.+\.(?:py|jsonl|parquet|csv))(?P<rest>:\w+)?$")
+
+
+def anchor_paths(raw: Mapping[str, Any], folder: Path) -> None:
+    """Makes paths of files that lie beside the recipe, and not in the working directory, start there."""
+
+    def anchored(value: Any) -> Any:
+        found = _OWN_FILE.match(value) if isinstance(value, str) else None
+        if not found or Path(found["file"]).is_file() or not (folder / found["file"]).is_file():
+            return value
+        return f"{folder / found['file']}{found['rest'] or ''}"
+
+    data, rules, evaluation = raw.get("data"), raw.get("rewards"), raw.get("eval")
+    if isinstance(data, dict):
+        data |= {key: anchored(data[key]) for key in ("train", "gold") if key in data}
+    for rule in rules if isinstance(rules, list) else []:
+        if isinstance(rule, dict) and "rule" in rule:
+            rule["rule"] = anchored(rule["rule"])
+    if isinstance(evaluation, dict) and isinstance(evaluation.get("sets"), list):
+        evaluation["sets"] = [anchored(item) for item in evaluation["sets"]]

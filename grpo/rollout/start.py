@@ -1,0 +1,52 @@
+"""Starts the rollout engine a recipe names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from grpo.recipe import RolloutSection
+from grpo.rollout.engine import RolloutEngine
+from grpo.rollout.hf import HfEngine
+from grpo.rollout.vllm import VllmEngine
+
+
+def start_engine(
+    rollout: RolloutSection,
+    *,
+    checkpoint: str,
+    dtype: str,
+    version: int,
+    log_file: Path,
+    scratch: Path,
+    seed: int,
+) -> RolloutEngine:
+    """The engine of `rollout.engine`, ready to generate; `with` closes it.
+
+    Args:
+        rollout: the recipe's section.
+        checkpoint: folder or hub id of the weights it starts from.
+        dtype: "float32" or "bfloat16".
+        version: version of those weights.
+        log_file: receives what an engine in a process of its own prints.
+        scratch: existing folder whose disk carries weight updates that memory has no room for.
+        seed: of whatever the requests do not seed themselves.
+    """
+
+    def vllm() -> RolloutEngine:
+        return VllmEngine(
+            checkpoint,
+            dtype=dtype,
+            context=rollout.context,
+            version=version,
+            seed=seed,
+            log_file=log_file,
+            scratch=scratch,
+            engine_args=rollout.engine_args,
+        )
+
+    def hf() -> RolloutEngine:
+        return HfEngine(checkpoint, dtype=dtype, context=rollout.context, version=version)
+
+    engines: dict[str, Callable[[], RolloutEngine]] = {"vllm": vllm, "hf": hf}
+    return engines[rollout.engine]()

@@ -1,0 +1,243 @@
+"""The check that engine and trainer hold the same weights. It is always on.
+
+Log-probs alone are blind in bfloat16: their noise (0.04) hides a skipped update at lr 1e-6. So there are
+three checks. Every tensor the engine's loader consumed must have the checksum of the tensor sent. At the
+start each parameter group is visibly perturbed, and the engine must follow. After each update the log-probs
+of a few probe sequences must agree about as well as they did at the start.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Protocol
+
+from grpo.errors import SyncError
+from grpo.rollout.transfer import checksum
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from grpo.rollout.engine import RolloutEngine
+
+LIMIT = {"float32": 1e-2, "bfloat16": 0.25}  # mean |log-prob difference| that is never right
+FLOOR = {"float32": 1e-3, "bfloat16": 0.1}  # below this no drift is alarmed
+DRIFT = 5.0  # times the mean difference at the start
+VISIBLE = 10.0  # a perturbation moves log-probs by this many times the difference at the start
+LEAST_MOVE = {"float32": 0.02, "bfloat16": 0.4}  # and by this much at least
+FOLLOWED = 0.3  # largest share of the movement by which the engine may differ afterwards
+SCALES = (0.1, 0.3, 1.0, 3.0, 10.0)  # of a perturbation, relative to the tensor's own size
+SAMPLE = 256  # elements of each master tensor watched for movement
+MOVED = 0.1  # smallest median share of them that an optimiser step moves
+
+
+class SyncedPolicy(Protocol):
+    """What the check needs of the trainer's policy."""
+
+    @property
+    def version(self) -> int:
+        """Version of the weights: the number of rollout steps trained."""
+        ...
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """All weights by checkpoint name, in the engine's dtype, on any device."""
+        ...
+
+    def sequence_logprobs(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+        """As `RolloutEngine.logprobs`: temperature 1, of each token but the first."""
+        ...
+
+    def named_masters(self) -> Iterator[tuple[str, Tensor]]:
+        """The tensors the optimiser steps, by checkpoint name; changed in place by the check."""
+        ...
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Absolute log-prob differences between engine and trainer over all probe tokens."""
+
+    mean: float
+    max: float
+
+
+class Sync:
+    """Sends a policy's weights to an engine and checks that they arrived.
+
+    Args:
+        engine: holds `policy`'s weights and version already.
+        policy: the trainer's side.
+        probes: a few short token sequences of two tokens or more.
+        dtype: of the engine's weights, "float32" or "bfloat16".
+    """
+
+    def __init__(
+        self, engine: RolloutEngine, policy: SyncedPolicy, probes: Sequence[Sequence[int]], dtype: str
+    ) -> None:
+        self._engine, self._policy, self._probes, self._dtype = engine, policy, probes, dtype
+        self._limit = LIMIT[dtype]
+        self._masters: dict[str, Tensor] = {}
+
+    def start(self) -> dict[str, float]:
+        """Measures the agreement, then perturbs each parameter group and sees the engine follow.
+
+        Masters are restored bit by bit and sent again. SyncError names the group that did not arrive.
+        """
+        noise = self._agreement()
+        self._judge(noise)
+        before = self._send()
+        self._judge(self._agreement())
+        groups = parameter_groups(name for name, _ in self._policy.named_masters())
+        unmoved = [group for group in groups if not self._follows(group, noise)]
+        if (after := self._send()) != before:
+            name = next(name for name in before if before[name] != after.get(name))
+            raise SyncError(f"{name} is not what it was before the perturbation test", "weight sync")
+        level = self._agreement()
+        self._judge(level)
+        self._limit = min(LIMIT[self._dtype], max(FLOOR[self._dtype], DRIFT * level.mean))
+        self._masters = self._sample_masters()
+        return {**_metrics(level), "mismatch/sync_unmoved_groups": float(len(unmoved))}
+
+    def send(self, stepped: bool) -> dict[str, float]:
+        """Sends the weights; SyncError names the first tensor that did not arrive.
+
+        Args:
+            stepped: whether the optimiser has stepped, with lr above 0 and a gradient, since the last call.
+        """
+        masters = self._sample_masters()
+        moved = _median_moved(self._masters, masters)
+        if stepped and moved < MOVED:
+            raise SyncError(
+                f"the optimiser stepped and moved {moved:.1%} of the weights: the update is lost in rounding",
+                "weight sync",
+                "keep float32 master weights, or raise train.lr",
+            )
+        self._masters = masters
+        self._send()
+        return {"mismatch/sync_moved": moved}
+
+    def check(self) -> dict[str, float]:
+        """Versions must be equal and log-probs agree as they did at the start."""
+        if self._engine.version != self._policy.version:
+            raise SyncError(
+                f"the engine holds version {self._engine.version}, not {self._policy.version}",
+                "weight sync",
+            )
+        found = self._agreement()
+        self._judge(found)
+        return _metrics(found)
+
+    def _send(self) -> dict[str, str]:
+        sent: dict[str, str] = {}
+
+        def outgoing() -> Iterator[tuple[str, Tensor]]:
+            for name, tensor in self._policy.weights():
+                sent[name] = checksum(tensor)
+                yield name, tensor
+
+        received = self._engine.update_weights(outgoing(), version=self._policy.version)
+        compare(sent, received)
+        return sent
+
+    def _follows(self, group: str, noise: Agreement) -> bool:
+        """False where no perturbation of the group moves the trainer's own log-probs."""
+        masters = [(name, tensor) for name, tensor in self._policy.named_masters() if group_of(name) == group]
+        saved = [tensor.detach().clone() for _, tensor in masters]
+        base = self._policy.sequence_logprobs(self._probes)
+        wanted = max(VISIBLE * noise.mean, LEAST_MOVE[self._dtype])
+        try:
+            for scale in SCALES:
+                for index, (_, tensor) in enumerate(masters):
+                    _perturb(tensor, saved[index], scale, seed=index)
+                movement = difference(base, self._policy.sequence_logprobs(self._probes)).mean
+                if movement >= wanted:
+                    break
+            else:
+                return False
+            self._send()
+            rest = self._agreement().mean
+        finally:
+            for (_, tensor), original in zip(masters, saved, strict=True):
+                tensor.detach().copy_(original)
+        if not rest <= FOLLOWED * movement:
+            raise SyncError(
+                f"the engine does not take over {group} ({masters[0][0]}, {len(masters)} tensors): a change "
+                f"moved the trainer's log-probs by {movement:.3g} and left the engine {rest:.3g} away",
+                "weight sync",
+                "its weight update is broken for this model",
+            )
+        return True
+
+    def _agreement(self) -> Agreement:
+        return difference(self._policy.sequence_logprobs(self._probes), self._engine.logprobs(self._probes))
+
+    def _judge(self, found: Agreement) -> None:
+        if not found.mean <= self._limit:
+            raise SyncError(
+                f"log-probs of engine and trainer differ by {found.mean:.3g} on average (limit "
+                f"{self._limit:.3g}), {found.max:.3g} at most: they do not hold the same weights",
+                "weight sync",
+            )
+
+    def _sample_masters(self) -> dict[str, Tensor]:
+        return {name: _sample(tensor) for name, tensor in self._policy.named_masters()}
+
+
+def group_of(name: str) -> str:
+    """Parameter group of a tensor: its name without layer and expert numbers."""
+    return re.sub(r"\.\d+(?=\.)", "", name)
+
+
+def parameter_groups(names: Iterator[str]) -> list[str]:
+    """Groups in order of first appearance."""
+    return list(dict.fromkeys(group_of(name) for name in names))
+
+
+def difference(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]) -> Agreement:
+    """Mean and largest |log-prob difference|; both hold a list a sequence. NaN differs by infinity."""
+    gaps = [
+        abs(a - b) for one, other in zip(ours, theirs, strict=True) for a, b in zip(one, other, strict=True)
+    ]
+    gaps = [gap if gap == gap else float("inf") for gap in gaps]
+    return Agreement(fmean(gaps), max(gaps))
+
+
+def compare(sent: Mapping[str, str], received: Mapping[str, str]) -> None:
+    """Checksums by tensor name must be the same; SyncError names the first that is not, and how many."""
+    wrong = [name for name in sent if received.get(name) != sent[name]]
+    if wrong:
+        how = (
+            "never reached the engine's loader" if wrong[0] not in received else "reached the engine changed"
+        )
+        raise SyncError(f"{wrong[0]} {how} ({len(wrong)} of {len(sent)} tensors)", "weight sync")
+    if extra := [name for name in received if name not in sent]:
+        raise SyncError(
+            f"the engine took {extra[0]}, which was not sent ({len(extra)} tensors)", "weight sync"
+        )
+
+
+def _metrics(found: Agreement) -> dict[str, float]:
+    return {"mismatch/sync_mean": found.mean, "mismatch/sync_max": found.max}
+
+
+def _sample(tensor: Tensor) -> Tensor:
+    """Up to `SAMPLE` elements of a tensor, evenly spaced, copied to the CPU."""
+    flat = tensor.detach().reshape(-1)
+    return flat[:: max(1, len(flat) // SAMPLE)].cpu().clone()
+
+
+def _median_moved(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> float:
+    """Share of elements that differ, as the median over tensors: some rightly rest (unused embeddings)."""
+    kept = [(tensor, before[name]) for name, tensor in now.items() if name in before]
+    shares = [float((new != old).float().mean()) for new, old in kept]
+    return median(shares) if shares else 1.0
+
+
+def _perturb(tensor: Tensor, original: Tensor, scale: float, seed: int) -> None:
+    """Sets `tensor` to `original` plus noise, `scale` times its root mean square (taken as 0.02 at least)."""
+    import torch
+
+    noise = torch.randn(original.shape, generator=torch.Generator().manual_seed(seed))
+    size = max(float(original.float().pow(2).mean().sqrt()), 0.02)
+    tensor.detach().copy_(original + (scale * size * noise).to(original))

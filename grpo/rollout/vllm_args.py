@@ -1,0 +1,152 @@
+"""vLLM's engine arguments: our defaults, and the ones a recipe may not change."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from grpo.errors import UserError
+from grpo.rollout.memory import free_memory
+
+BLOCK = 32  # tokens a cache block; CPU's default of 128 never finds a short prompt again
+SEQUENCES = 512  # completions at once on CPU: throughput of small models rises up to here
+PREFILL_TOKENS = 4096  # prompt tokens a step on CPU
+CACHE_BYTES = 4 << 30  # largest cache on CPU by default, where one sequence needs no more
+GPU_SHARE = 0.45  # of GPU memory; the trainer shares the card
+
+WHERE = "rollout.engine_args"
+OURS = {
+    "model": "set model.path",
+    "tokenizer": "the tokenizer comes with model.path",
+    "dtype": "set model.dtype",
+    "seed": "set output.seed",
+    "max_model_len": "set rollout.context",
+    "quantization": "trainer and engine must hold the same weights",
+    "logprobs_mode": "training needs the log-probs of the distribution that was sampled from",
+    "generation_config": "sampling is what the recipe says, not what the checkpoint suggests",
+    "worker_extension_cls": "weight updates come through it",
+    "skip_tokenizer_init": "stop strings need the tokenizer",
+    "speculative_config": "its log-probs are not checked against the trainer's",
+}
+NO_ROOM = ("KV cache", "kv cache", "cache blocks", "memory for kv")
+TOO_LONG = ("max_model_len", "max_position_embeddings")
+
+
+def engine_arguments(
+    checkpoint: str, *, dtype: str, context: int | None, seed: int, on_cpu: bool, overrides: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Arguments of `vllm.LLM` for a rollout engine.
+
+    Args:
+        checkpoint: folder or hub id.
+        dtype: "float32" or "bfloat16".
+        context: longest sequence in tokens; the model's own when None.
+        seed: of whatever the requests do not seed themselves.
+        on_cpu: whether the installed vLLM computes on the CPU.
+        overrides: the recipe's `rollout.engine_args`.
+    """
+    _check(overrides, on_cpu)
+    arguments: dict[str, Any] = {
+        "model": checkpoint,
+        "dtype": dtype,
+        "seed": seed,
+        "logprobs_mode": "processed_logprobs",
+        "generation_config": "vllm",
+        "enable_prefix_caching": True,
+    }
+    if context is not None:
+        arguments["max_model_len"] = context
+    if not on_cpu:
+        return {**arguments, "gpu_memory_utilization": GPU_SHARE, **overrides}
+
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(checkpoint).get_text_config()
+    longest: int = context if context is not None else config.max_position_embeddings
+    arguments |= {
+        "block_size": BLOCK,
+        "enforce_eager": True,
+        "max_num_seqs": SEQUENCES,
+        "max_num_batched_tokens": max(PREFILL_TOKENS, longest),
+        # vLLM's CPU build crashes when it splits the prompt of a seeded request over two steps.
+        "enable_chunked_prefill": False,
+        **overrides,
+    }
+    if "kv_cache_memory_bytes" not in overrides and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
+        token, sequences = token_bytes(config, 4 if dtype == "float32" else 2), arguments["max_num_seqs"]
+        arguments["kv_cache_memory_bytes"] = cache_bytes(token, longest, sequences, free_memory())
+    return arguments
+
+
+def token_bytes(config: Any, width: int) -> int:
+    """Bytes of key-value cache a token takes.
+
+    Args:
+        config: a transformers text configuration.
+        width: bytes of a number.
+    """
+    if rank := getattr(config, "kv_lora_rank", None):  # latent attention keeps one vector for all heads
+        return int(config.num_hidden_layers * (rank + config.qk_rope_head_dim) * width)
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(2 * config.num_hidden_layers * heads * head * width)
+
+
+def cache_bytes(token: int, longest: int, sequences: int, free: int) -> int:
+    """Bytes of key-value cache on CPU: all sequences at once, within `CACHE_BYTES` and half of free memory.
+
+    Args:
+        token: bytes a token.
+        longest: longest sequence, tokens.
+        sequences: sequences at once.
+        free: bytes of memory free now.
+    """
+    blocks = -(-longest // BLOCK) + 1
+    least = (blocks + 1) * BLOCK * token  # one sequence, and the block vLLM keeps empty
+    if least > free // 2:
+        raise no_room(f"a sequence of {longest} tokens takes {least >> 20} MiB, {free >> 20} MiB are free")
+    return max(least, min(sequences * blocks * BLOCK * token, CACHE_BYTES, free // 2))
+
+
+def no_room(reason: str) -> UserError:
+    """The error for a key-value cache that does not fit."""
+    return UserError(
+        f"no room for the KV cache: {reason}",
+        "rollout",
+        "lower rollout.context or rollout.max_tokens, or set rollout.engine_args.kv_cache_memory_bytes or "
+        "VLLM_CPU_KVCACHE_SPACE (GiB)",
+    )
+
+
+def start_error(error: Exception) -> UserError | None:
+    """The user's part in a failed start, if vLLM's words name one."""
+    text = " ".join(str(error).split())
+    if any(words in text for words in NO_ROOM):
+        return no_room(text[:300])
+    if any(words in text for words in TOO_LONG):
+        return UserError(text[:300], "rollout.context", "the model reads no further")
+    return None
+
+
+def _check(overrides: Mapping[str, Any], on_cpu: bool) -> None:
+    from dataclasses import fields
+
+    from vllm.engine.arg_utils import EngineArgs
+
+    known = [field.name for field in fields(EngineArgs)]
+    for name in overrides:
+        if name in OURS:
+            raise UserError(f"{name} cannot be set here", f"{WHERE}.{name}", OURS[name])
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise UserError(
+                f"vLLM has no argument {name}", f"{WHERE}.{name}", f"write {near[0]}" if near else ""
+            )
+    if on_cpu and overrides.get("enable_chunked_prefill"):
+        raise UserError(
+            "chunked prefill cannot be used on CPU",
+            f"{WHERE}.enable_chunked_prefill",
+            "leave it out: vLLM's CPU build crashes when it splits the prompt of a seeded request",
+        )

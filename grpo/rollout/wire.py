@@ -1,0 +1,38 @@
+"""What trainer and engine process say to each other.
+
+To the engine: ("submit", [(number, Request)]), ("logprobs", sequences), ("update", entries) followed by an
+open file, None to end. From it: ("ready", seconds), ("rollouts", [Drawn], requests received, idle),
+("answer", value), or an error of ours, after which it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from grpo.types import FinishReason
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the engine process is told first."""
+
+    checkpoint: str
+    dtype: str
+    context: int | None  # tokens; the model's own when None
+    seed: int
+    engine_args: Mapping[str, Any]
+    worker: str  # dotted name of the class mixed into vLLM's worker
+
+
+class Drawn(NamedTuple):
+    """One finished completion."""
+
+    number: int  # the request's
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    text: str
+    finish_reason: FinishReason
+    stop_reason: str | int | None
+    error: str | None

@@ -1,0 +1,188 @@
+"""Pre-training: a small base checkpoint by next-token prediction on a synthetic corpus, cached."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import inspect
+import itertools
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grpo import corpus
+from grpo.corpus import CORPORA, TAGS, Corpus, Example
+from grpo.data import in_holdout
+from grpo.errors import UserError
+from grpo.recipe import Pretrain, Recipe
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+    from grpo.policy import TokenLogprobs
+
+PAD, END, UNKNOWN = "<pad>", "<end>", "<unk>"
+WARMUP_STEPS, FINAL_LR = 50, 0.02  # linear warm-up, then linear decay to this share of the peak
+
+Progress = Callable[[int, dict[str, float]], None]
+
+
+def cache_folder(recipe: Recipe) -> Path:
+    """Where the recipe's base checkpoint is, or will be.
+
+    The key covers the recipe's pre-training, the rows it may not see, the code of the corpus and of this
+    stage, and the versions of the packages that compute it.
+    """
+    assert recipe.pretrain is not None
+    parts = {
+        "pretrain": recipe.pretrain.model_dump(mode="json"),
+        "data": [recipe.data.options, recipe.data.holdout, recipe.data.split_key],
+        "code": [inspect.getsource(corpus), inspect.getsource(sys.modules[__name__])],
+        "versions": [importlib.metadata.version(name) for name in ("torch", "transformers", "tokenizers")],
+    }
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    root = (
+        os.environ.get("GRPO_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "grpo"
+    )
+    return Path(root) / "pretrained" / f"{recipe.pretrain.corpus}-{key}"
+
+
+def pretrain(
+    recipe: Recipe, progress: Progress = lambda step, metrics: None, overwrite: bool = False
+) -> Path:
+    """The recipe's base checkpoint, trained now or taken from the cache.
+
+    Args:
+        recipe: one with a `pretrain` section.
+        progress: called after each optimiser step with its number (from 1) and metrics.
+        overwrite: train again although it is cached.
+
+    Returns:
+        A folder in transformers format, with tokenizer.
+
+    Raises:
+        UserError: no such section or corpus.
+    """
+    spec = recipe.pretrain
+    if spec is None:
+        raise UserError(
+            "the recipe has no pretrain section", "pretrain", "Add one, or train model.path as it is."
+        )
+    if spec.corpus not in CORPORA:
+        raise UserError(
+            f"there is no corpus {spec.corpus!r}", "pretrain.corpus", f"Known: {', '.join(CORPORA)}."
+        )
+    target = cache_folder(recipe)
+    if (target / "config.json").exists() and not overwrite:
+        return target
+    kind = CORPORA[spec.corpus]
+    tokenizer = build_tokenizer(kind)
+    excluded = lambda key: in_holdout(key, recipe.data.holdout)  # noqa: E731
+    model = train_decoder(spec, kind, tokenizer, recipe.data.options, excluded, progress)
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    model.save_pretrained(partial)
+    tokenizer.save_pretrained(partial)
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+    return target
+
+
+def build_tokenizer(kind: Corpus) -> PreTrainedTokenizerFast:
+    """One token a character, and one a tag. Tags are ordinary tokens, so that decoding keeps them."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {token: i for i, token in enumerate([PAD, END, UNKNOWN, *TAGS, *kind.alphabet])}
+    inner = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    inner.pre_tokenizer = pre_tokenizers.Split(Regex(r"</?[a-z]+>|[\s\S]"), behavior="isolated")
+    inner.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        pad_token=PAD,
+        eos_token=END,
+        unk_token=UNKNOWN,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_decoder(spec: Pretrain, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A small Llama with tied embeddings, random weights."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from grpo.attention import NAME, register
+
+    register()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=spec.hidden_size,
+        intermediate_size=3 * spec.hidden_size,
+        num_hidden_layers=spec.layers,
+        num_attention_heads=spec.heads,
+        num_key_value_heads=spec.heads,
+        max_position_embeddings=spec.context,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        rope_parameters={"rope_type": "default", "rope_theta": 1000.0},
+    )
+    torch.manual_seed(spec.seed)
+    model: LlamaForCausalLM = LlamaForCausalLM(config)
+    model.set_attn_implementation(NAME)
+    return model
+
+
+def train_decoder(
+    spec: Pretrain,
+    kind: Corpus,
+    tokenizer: PreTrainedTokenizerFast,
+    options: dict[str, Any],
+    excluded: Callable[[str], bool],
+    progress: Progress,
+) -> LlamaForCausalLM:
+    """Trains a new decoder on the corpus, predicting completions only."""
+    import torch
+
+    from grpo.policy import TokenLogprobs
+
+    model = build_decoder(spec, tokenizer)
+    module = TokenLogprobs(model)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=spec.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+    )
+    warm = lambda step: min(1.0, (step + 1) / WARMUP_STEPS)  # noqa: E731
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: warm(step) * max(FINAL_LR, 1 - step / spec.steps)
+    )
+    stream = kind.examples(spec, options, excluded)
+    for step in range(spec.steps):
+        loss = example_loss(module, tokenizer, list(itertools.islice(stream, spec.batch_size)))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        progress(step + 1, {"loss": float(loss.detach())})
+    return model
+
+
+def example_loss(
+    module: TokenLogprobs, tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example]
+) -> Any:
+    """Mean negative log-prob of the completion tokens (the end token included) of a packed batch."""
+    from grpo.packing import sequences_chunk
+
+    closed = [dataclasses.replace(e, completion=e.completion + END) for e in examples]
+    prompts = tokenizer([e.prompt for e in closed])["input_ids"]
+    completions = tokenizer([e.completion for e in closed])["input_ids"]
+    rows = sorted((p + c, len(p)) for p, c in zip(prompts, completions, strict=True))
+    rows.sort(key=lambda row: len(row[0]))
+    chunk = sequences_chunk([row for row, _ in rows], "cpu", prompt_lengths=[n for _, n in rows])
+    return -module(chunk, 1.0)[0].mean()

@@ -1,0 +1,214 @@
+"""The RL stage: everything a run needs, opened in the order in which mistakes are cheapest to find."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from grpo.errors import UserError
+from grpo.live import view_for
+from grpo.recipe_checks import check_context
+from grpo.run import Part, Run, find_checkpoint, move_aside
+from grpo.scoring import Scorer
+from grpo.stages.pretrain import cache_folder, pretrain
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from eval.run import Evaluation
+    from grpo.data import DataSplits
+    from grpo.recipe import Recipe
+    from grpo.rollout.engine import RolloutEngine
+    from grpo.run import Evaluate
+    from grpo.types import Prompt, Sampling
+    from grpo.view import View
+
+PROBES = 8  # prompts whose log-probs are compared at every weight sync
+PARTS = {"select": "held-out", "report": "held-out-report"}  # names of the halves in metrics and files
+
+
+def train(
+    recipe: Recipe, *, resume: bool = False, overwrite: bool = False, console: Console | None = None
+) -> dict[str, Any]:
+    """Runs a recipe and returns its summary (what summary.json holds).
+
+    Recipe and folder first, then data and golds, then the model, then the engine: nothing heavy is loaded
+    for a run that cannot start, and nothing of an old run is touched before the new one can.
+
+    Args:
+        recipe: resolved, as `grpo.load_recipe` gives it.
+        resume: go on from the newest good checkpoint of its output folder.
+        overwrite: move a run that is in its output folder aside.
+        console: where to show it; the terminal when left out.
+    """
+    console = console or Console()
+    checkpoint = find_checkpoint(recipe, resume=resume, overwrite=overwrite)
+    folder = Path(recipe.output.folder)
+    with Scorer(recipe.rewards) as scorer:
+        graders = [rule.name for rule in scorer.rules if rule.grades_answer]
+        with view_for(console, folder.name, *graders[:1]) as view:
+            base = base_checkpoint(recipe, view)
+            tokenizer = load_tokenizer(base)
+            view.phase("reading the data")
+            splits, sets = open_prompts(recipe, base, tokenizer, scorer)
+            sampling = sampling_of(recipe)
+            aside = move_aside(folder) if overwrite else None
+            if aside:
+                view.note(f"the old run is now {aside}")
+            run = Run(recipe, view, checkpoint)
+            evaluate = make_evaluate(recipe, scorer, splits, sets, sampling)
+            learn(recipe, run, base, tokenizer, scorer, splits, sampling, evaluate)
+    return run.finish(console, *graders[:1])
+
+
+def learn(
+    recipe: Recipe,
+    run: Run,
+    base: str,
+    tokenizer: PreTrainedTokenizerBase,
+    scorer: Scorer,
+    splits: DataSplits,
+    sampling: Sampling,
+    evaluate: Evaluate,
+) -> None:
+    """Loads the policy, where a resumed run stopped if it is one, and trains it."""
+    from grpo import trainer
+    from grpo.data import PromptStream
+    from grpo.policy import load_policy
+
+    run.view.stage("training", recipe.train.steps, run.done)
+    run.view.phase("loading the model")
+    start = str(run.checkpoint or base)
+    policy, reference = load_policy(recipe, start, base, tokenizer)
+    prompts = PromptStream(splits.train, recipe.output.seed)
+    if run.checkpoint:
+        policy.restore(run.state)
+        prompts.restore(run.state["prompts"])
+    run.view.phase("starting the engine")
+    probes = [prompt.token_ids for prompt in splits.train[:PROBES]]
+    trainer.train(recipe, run, start, prompts, probes, scorer, policy, reference, sampling, evaluate)
+
+
+def base_checkpoint(recipe: Recipe, view: View) -> str:
+    """Folder or hub id of the base; pre-trained now where the recipe says so and it is not cached."""
+    spec = recipe.pretrain
+    if spec is None:
+        assert recipe.model.path is not None  # a recipe has one or the other
+        return recipe.model.path
+    cached = cache_folder(recipe)
+    if (cached / "config.json").exists():
+        view.note(f"base checkpoint from {cached}")
+        return str(cached)
+    view.stage("pre-training the base", spec.steps)
+
+    def progress(step: int, metrics: dict[str, float]) -> None:
+        if step % 25 == 0 or step == spec.steps:
+            view.step(step, metrics)
+
+    return str(pretrain(recipe, progress))
+
+
+def load_tokenizer(base: str) -> PreTrainedTokenizerBase:
+    """The base's tokenizer.
+
+    Raises:
+        UserError: there is none.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(base)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"no checkpoint with a tokenizer is at {base} ({first})",
+            "model.path",
+            "Give a folder in transformers format or a hub id.",
+        ) from None
+    return tokenizer
+
+
+def sampling_of(recipe: Recipe) -> Sampling:
+    """How training draws completions. The recipe's stop strings replace the template's."""
+    from grpo.templates import get_template
+    from grpo.types import Sampling
+
+    stop = recipe.rollout.stop
+    own = get_template(recipe.data.template).stop
+    return Sampling(
+        temperature=recipe.rollout.temperature,
+        max_tokens=recipe.rollout.max_tokens,
+        stop=tuple(own if stop is None else stop),
+    )
+
+
+def open_prompts(
+    recipe: Recipe, base: str, tokenizer: PreTrainedTokenizerBase, scorer: Scorer
+) -> tuple[DataSplits, dict[str, list[Prompt]]]:
+    """Training and held-out prompts and those of eval.sets, their golds tried on the rules."""
+    from grpo.data import DataSplits, open_data, open_set
+    from grpo.golds import check_golds
+    from grpo.templates import get_template
+
+    context = context_of(recipe, base)
+    options: dict[str, Any] = {
+        "tokenizer": tokenizer,
+        "max_prompt_tokens": context - recipe.rollout.max_tokens,
+        "seed": recipe.output.seed,
+    }
+    splits = open_data(recipe.data, **options)
+    form = get_template(recipe.data.template).answer_form
+    parts = [
+        check_golds(scorer, part, form, recipe.data.bad_gold)
+        for part in (splits.train, splits.select, splits.report)
+    ]
+    sets = {name: open_set(name, recipe.data, **options) for name in recipe.eval.sets}
+    return DataSplits(*parts), sets
+
+
+def context_of(recipe: Recipe, base: str) -> int:
+    """Longest sequence: the recipe's, else the model's own.
+
+    Raises:
+        UserError: a completion would not fit in it.
+    """
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(base).get_text_config()
+    check_context(recipe, Path(base) / "config.json") if Path(base).is_dir() else None
+    return recipe.rollout.context or int(config.max_position_embeddings)
+
+
+def make_evaluate(
+    recipe: Recipe, scorer: Scorer, splits: DataSplits, sets: dict[str, list[Prompt]], sampling: Sampling
+) -> Evaluate:
+    """What the trainer is handed to evaluate with: the live engine, no second copy of the model."""
+    from eval.run import evaluate
+
+    spec = recipe.eval
+    drawn = dataclasses.replace(sampling, temperature=spec.temperature)
+
+    def evaluate_part(engine: RolloutEngine, part: Part) -> list[Evaluation]:
+        named = sets if part == "sets" else {PARTS[part]: getattr(splits, part)}
+        return [
+            evaluate(
+                engine,
+                scorer,
+                prompts[: spec.prompts],
+                drawn,
+                spec.samples,
+                seed=recipe.output.seed,
+                name=name,
+            )
+            for name, prompts in named.items()
+            if prompts
+        ]
+
+    return evaluate_part
+
+
+logging.getLogger("transformers").setLevel(logging.ERROR)

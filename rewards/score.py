@@ -1,0 +1,47 @@
+"""What the runner is asked and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Status = Literal["ok", "none", "timeout", "crash", "error"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One rule's judgement of one completion.
+
+    status says how it came about: `ok` a number; `none` the rule does not apply; `timeout` and `crash` this
+    completion hung or killed the worker, and scores 0, or hanging would escape punishment; `error` the rule
+    raised, which is no fault of the model: score None, the exception in extras["error"].
+    """
+
+    score: float | None
+    status: Status
+    seconds: float  # wall time; a group's time shared evenly where it was scored in one call
+    extras: Mapping[str, Any] = field(default_factory=dict)  # what the rule logged for this completion
+
+    @property
+    def ungraded(self) -> bool:
+        """Whether the rule failed to judge; a rule that does not apply has not failed."""
+        return self.status not in ("ok", "none")
+
+
+@dataclass(frozen=True)
+class RuleSpec:
+    """A rule to run: registered name or `path/to/file.py:function`, its options and its limit."""
+
+    spec: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    timeout: float = 5.0  # seconds a group may take, and each completion when it is retried alone
+
+
+@dataclass(frozen=True)
+class RuleInfo:
+    """What a loaded rule says of itself."""
+
+    name: str
+    grades_answer: bool
+    whole_group: bool

@@ -1,0 +1,68 @@
+"""What a recipe would do, told without loading a model."""
+
+import json
+
+import pytest
+
+from grpo.dry_run import plan
+from grpo.errors import UserError
+from grpo.recipe_file import load_recipe
+
+SMALL = ["data.options.digits=2", "data.options.count=200", "train.steps=5", "train.prompts_per_step=4"]
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRPO_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = {letter: i for i, letter in enumerate("?0123456789+=")}
+    inner = Tokenizer(models.WordLevel(letters, unk_token="?"))
+    inner.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
+    folder = tmp_path / "base"
+    PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="?").save_pretrained(folder)
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "max_position_embeddings": 256}))
+    (folder / "model.safetensors").write_bytes(bytes(1_500_000))
+    return str(folder)
+
+
+def test_a_base_still_to_be_made():
+    planned = plan(load_recipe("demo", SMALL))
+    assert planned.checkpoint == "none yet: made by the recipe's pretrain section"
+    assert (planned.checkpoint_bytes, planned.prompt_tokens, planned.reference) == (None, None, False)
+    assert planned.prompt is not None
+    assert planned.prompt.endswith("=")
+    assert sum(planned.rows.values()) == 200
+    assert planned.completions == 5 * 4 * 8
+
+
+def test_a_checkpoint_on_this_machine(checkpoint):
+    recipe = load_recipe(
+        "demo", [*SMALL, "pretrain=null", f"model.path={checkpoint}", "algorithm.kl.coef=0.1"]
+    )
+    planned = plan(recipe)
+    assert (planned.checkpoint, planned.checkpoint_bytes) == (checkpoint, 1_500_000)
+    assert planned.reference
+    assert planned.prompt is not None
+    assert planned.prompt_tokens == len(planned.prompt)
+    text = planned.to_text()
+    for part in ("5 steps × 4 prompts × 8 = 160", "1.5 MB", "a frozen copy", planned.prompt, "6 tokens"):
+        assert part in text
+    assert json.loads(json.dumps(planned.to_json()))["recipe"]["model"]["path"] == checkpoint
+    with pytest.raises(UserError, match="the model's context is 256"):
+        plan(
+            load_recipe("demo", [*SMALL, "pretrain=null", f"model.path={checkpoint}", "rollout.context=300"])
+        )
+
+
+def test_a_chat_template_waits_for_its_tokenizer(checkpoint):
+    planned = plan(load_recipe("demo", [*SMALL, "data.template=chat"]))
+    assert planned.prompt is None
+    assert "rendered by the model's own tokenizer" in planned.to_text()
+    with pytest.raises(UserError, match="no chat template"):
+        plan(load_recipe("demo", [*SMALL, "pretrain=null", f"model.path={checkpoint}", "data.template=chat"]))

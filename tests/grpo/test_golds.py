@@ -1,0 +1,86 @@
+"""Golds against their own rules."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from grpo.errors import UserError
+from grpo.golds import check_golds
+from grpo.recipe import Rule
+from grpo.scoring import Scorer
+from grpo.types import Prompt
+
+DATA = Path(os.environ.get("GRPO_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+
+
+def prompts(*answers):
+    return [Prompt(f"p{i}", "q", answer, "q", (1,)) for i, answer in enumerate(answers)]
+
+
+def tags(answer):
+    return f"<answer>{answer}</answer>"
+
+
+@pytest.fixture(scope="module")
+def scorer():
+    with Scorer([Rule(rule="accuracy"), Rule(rule="format")], workers=2) as scorer:
+        yield scorer
+
+
+def test_good_golds_pass_whatever_the_other_rules_score(scorer):
+    golds = prompts("1", r"\frac{1}{2}", "x^2", "(1, 2)")
+    assert check_golds(scorer, golds, tags, "error") == golds
+    assert check_golds(scorer, [], tags, "error") == []
+
+
+BAD = ["1", "2</answer><answer>3", "4", *[r"\boxed{"] * 6]
+
+
+def test_bad_golds_are_named(scorer):
+    with pytest.raises(UserError) as error:
+        check_golds(scorer, prompts(*BAD), tags, "error")
+    line = str(error.value)
+    assert "7 of 9 golds are not right by accuracy: p1 (" in line
+    assert "p6" in line
+    assert "p7" not in line
+    assert "and 2 more" in line
+    assert "data.bad_gold: drop" in line
+
+
+def test_bad_golds_are_dropped(scorer):
+    assert [p.id for p in check_golds(scorer, prompts(*BAD), tags, "drop")] == ["p0", "p2"]
+    with pytest.raises(UserError, match="none of 1 golds is right"):
+        check_golds(scorer, prompts(r"\boxed{"), tags, "drop")
+
+
+def test_an_answer_form_that_the_rule_does_not_read_is_found(scorer):
+    with pytest.raises(UserError, match="2 of 2 golds are not right"):
+        check_golds(scorer, prompts("1", "2"), lambda answer: f"The answer is {answer}", "error")
+
+
+def test_rows_without_a_gold(scorer):
+    with pytest.raises(UserError, match="2 of 3 rows have no answer, first p1"):
+        check_golds(scorer, prompts("1", None, " "), tags, "drop")
+    with Scorer([Rule(rule="format")], workers=1) as ungraded:
+        assert len(check_golds(ungraded, prompts("1", None), tags, "error")) == 2
+
+
+def test_a_rule_that_raises_on_golds_is_found_before_the_run(tmp_path):
+    (tmp_path / "r.py").write_text("def bad(completions): return [1 / 0 for _ in completions]")
+    with (
+        Scorer([Rule(rule="r.py:bad")], folder=tmp_path, workers=1) as scorer,
+        pytest.raises(UserError, match="rule 'bad' raises on every gold tried: ZeroDivisionError"),
+    ):
+        check_golds(scorer, prompts("1", "2"), tags, "error")
+
+
+def test_gsm8k_golds_are_right(scorer):
+    if not (DATA / "gsm8k_train.jsonl").exists():
+        pytest.skip("data: GRPO_TEST_DATA does not hold gsm8k_train.jsonl")
+    rows = [json.loads(line)["answer"] for line in (DATA / "gsm8k_train.jsonl").open()]
+    golds = prompts(*(row.rpartition("####")[2].strip() for row in rows))
+    assert len(check_golds(scorer, golds, tags, "error")) == 7473

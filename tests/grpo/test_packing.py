@@ -1,0 +1,225 @@
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+
+from grpo import packing
+from grpo.errors import RunError
+from grpo.packing import check_chunk, pack, sequences_chunk, with_old_logprobs
+from grpo.types import Group, Prompt, Rollout
+
+OPTIONS = {
+    "minibatches": 1,
+    "token_budget": 64,
+    "max_tokens": 32,
+    "skip_zero_advantage": False,
+    "mask_truncated": False,
+}
+
+
+def rollout(p: int, g: int, tokens: int, **fields) -> Rollout:
+    rng = random.Random(f"{p}/{g}")
+    values = {
+        "prompt_id": f"p{p}",
+        "sample": g,
+        "prompt_ids": tuple(range(100 * p, 100 * p + 3 + p)),
+        "token_ids": tuple(rng.randrange(1000, 2000) for _ in range(tokens)),
+        "sampled": (True,) * tokens,
+        "logprobs": tuple(-rng.random() for _ in range(tokens)),
+        "versions": (7,) * tokens,
+        "text": "",
+        "finish_reason": "stop",
+    }
+    return Rollout(**{**values, **fields})
+
+
+def group(p: int, rollouts: list[Rollout], advantages: list[float] | None = None) -> Group:
+    prompt = Prompt(id=f"p{p}", prompt="", answer=None, text="", token_ids=())
+    given = advantages if advantages is not None else [float(g + 1) for g in range(len(rollouts))]
+    return Group(prompt=prompt, rollouts=tuple(rollouts), advantages=tuple(given))
+
+
+def step() -> list[Group]:
+    return [group(p, [rollout(p, g, 1 + (5 * p + 7 * g) % 11) for g in range(4)]) for p in range(5)]
+
+
+def one_chunk(groups: list[Group], **options):
+    (batch,) = pack(groups, **{**OPTIONS, "token_budget": 10_000, **options})
+    (chunk,) = batch.chunks
+    return chunk, batch.totals
+
+
+def test_every_token_keeps_what_belongs_to_it():
+    groups = step()
+    chunk, totals = one_chunk(groups)
+    expected = [
+        (token, round(logprob, 5), advantage, len(r.token_ids))
+        for one in groups
+        for r, advantage in zip(one.rollouts, one.advantages, strict=True)
+        for token, logprob in zip(r.token_ids, r.logprobs, strict=True)
+    ]
+    found = zip(
+        chunk.token_ids[chunk.predicted].tolist(),
+        [round(logprob, 5) for logprob in chunk.behaviour.tolist()],
+        chunk.advantages.tolist(),
+        chunk.completion_lengths[chunk.sequence].tolist(),
+        strict=True,
+    )
+    assert sorted(found) == sorted(expected)
+    assert (totals.sequences, totals.tokens, totals.max_tokens) == (20, len(expected), 32)
+    assert chunk.versions.tolist() == [7] * len(expected)
+    assert chunk.old is None
+
+
+def test_sequences_lie_end_to_end_and_count_from_zero():
+    chunk, _ = one_chunk(step())
+    starts = [0, *torch.tensor(chunk.lengths).cumsum(0).tolist()]
+    assert starts[-1] == len(chunk.token_ids) == len(chunk.positions)
+    for start, length in zip(starts, chunk.lengths, strict=False):
+        assert chunk.positions[start : start + length].tolist() == list(range(length))
+    assert list(chunk.lengths) == sorted(chunk.lengths, reverse=True)
+
+
+def test_masked_tokens_are_read_and_not_predicted():
+    tool = rollout(0, 0, 4, sampled=(True, False, False, True))
+    chunk, totals = one_chunk([group(0, [tool, rollout(0, 1, 2)])])
+    assert totals.tokens == 4
+    tokens = chunk.token_ids[chunk.predicted[chunk.sequence == 0]].tolist()
+    assert tokens == [tool.token_ids[0], tool.token_ids[3]]
+    drawn = [tool.logprobs[0], tool.logprobs[3]]
+    assert chunk.behaviour[chunk.sequence == 0].tolist() == pytest.approx(drawn)
+    assert chunk.completion_lengths.tolist() == [2, 2]
+    assert chunk.lengths == (7, 5)
+
+
+@pytest.mark.parametrize("budget", [1, 20, 64])
+def test_no_chunk_is_over_budget_but_for_one_long_sequence(budget):
+    (batch,) = pack(step(), **{**OPTIONS, "token_budget": budget})
+    assert sum(len(c.lengths) for c in batch.chunks) == 20
+    assert all(sum(c.lengths) <= budget or len(c.lengths) == 1 for c in batch.chunks)
+
+
+def test_chunks_are_nearly_full():
+    groups = [group(0, [rollout(0, g, 1 + g % 40) for g in range(200)])]
+    (batch,) = pack(groups, **{**OPTIONS, "token_budget": 256})
+    tokens = sum(sum(c.lengths) for c in batch.chunks)
+    assert len(batch.chunks) <= tokens / 256 + 2
+
+
+def test_minibatches_are_consecutive_prompts():
+    batches = pack(step(), **{**OPTIONS, "minibatches": 2})
+    tokens = [{t // 100 for c in b.chunks for t in c.token_ids.tolist() if t < 1000} for b in batches]
+    assert tokens == [{0, 1}, {2, 3, 4}]
+    assert [b.totals.sequences for b in batches] == [8, 12]
+
+
+def test_more_minibatches_than_prompts_leave_empty_ones():
+    batches = pack(step()[:1], **{**OPTIONS, "minibatches": 3})
+    assert [len(b.chunks) > 0 for b in batches] == [False, False, True]
+    assert [b.totals.sequences for b in batches] == [0, 0, 4]
+
+
+@pytest.mark.parametrize("reason", ["abort", "error"])
+def test_failed_rollouts_neither_train_nor_count(reason):
+    failed = rollout(0, 0, 5, finish_reason=reason, logprobs=())
+    chunk, totals = one_chunk([group(0, [failed, rollout(0, 1, 2), rollout(0, 2, 2)])])
+    assert (totals.sequences, totals.tokens) == (2, 4)
+    assert chunk.advantages.tolist() == [2.0, 2.0, 3.0, 3.0]
+
+
+def test_truncated_completions_train_or_do_not_count():
+    groups = [group(0, [rollout(0, 0, 5, finish_reason="length"), rollout(0, 1, 2)])]
+    chunk, totals = one_chunk(groups)
+    assert (totals.sequences, totals.tokens, len(chunk.predicted)) == (2, 7, 7)
+    chunk, totals = one_chunk(groups, mask_truncated=True)
+    assert (totals.sequences, totals.tokens, len(chunk.predicted)) == (1, 2, 2)
+
+
+def test_zero_advantages_are_skipped_but_counted():
+    groups = [group(0, [rollout(0, 0, 5), rollout(0, 1, 2)], [0.0, 1.0])]
+    chunk, totals = one_chunk(groups, skip_zero_advantage=True)
+    assert (totals.sequences, totals.tokens, len(chunk.predicted)) == (2, 7, 2)
+    nothing = pack([group(0, [rollout(0, 0, 5)], [0.0])], **{**OPTIONS, "skip_zero_advantage": True})
+    assert nothing[0].chunks == ()
+    assert nothing[0].totals.tokens == 5
+
+
+def test_empty_completions_count_as_sequences():
+    chunk, totals = one_chunk([group(0, [rollout(0, 0, 0), rollout(0, 1, 2)])])
+    assert (totals.sequences, totals.tokens, len(chunk.lengths)) == (2, 2, 1)
+    assert pack([group(0, [rollout(0, 0, 0)])], **OPTIONS)[0].chunks == ()
+
+
+@pytest.mark.parametrize("field", ["sampled", "logprobs", "versions"])
+def test_per_token_values_that_disagree_in_number_stop_the_run(field):
+    good = rollout(3, 1, 4)
+    bad = replace(good, **{field: getattr(good, field)[:-1]})
+    with pytest.raises(RunError, match=r"prompt p3, sample 1: .*disagree in number: \[3, 4\]"):
+        pack([group(3, [bad])], **OPTIONS)
+
+
+def test_values_that_are_not_finite_stop_the_run():
+    with pytest.raises(RunError, match=r"p0.*not finite"):
+        pack([group(0, [rollout(0, 0, 1, logprobs=(float("nan"),))])], **OPTIONS)
+    with pytest.raises(RunError, match=r"p0.*not finite"):
+        pack([group(0, [rollout(0, 0, 1)], [float("inf")])], **OPTIONS)
+
+
+def test_a_completion_that_nothing_predicts_stops_the_run():
+    with pytest.raises(RunError, match=r"p0.*no token"):
+        pack([group(0, [rollout(0, 0, 2, prompt_ids=())])], **OPTIONS)
+
+
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_indices_off_by_one_are_seen(shift):
+    one = group(4, [rollout(4, 0, 3), rollout(4, 1, 3, token_ids=(5, 5, 5))])
+    chunk, _ = one_chunk([one])
+    check_chunk(chunk, one.rollouts)
+    for start in (0, 3):  # tokens that repeat hide a shift from a comparison of tokens alone
+        predicted = chunk.predicted.clone()
+        predicted[start + 1] += shift
+        with pytest.raises(RunError, match="prompt p4: a packed index"):
+            check_chunk(replace(chunk, predicted=predicted), one.rollouts)
+    with pytest.raises(RunError, match="prompt p4"):
+        check_chunk(replace(chunk, predicted=chunk.predicted[1:]), one.rollouts)
+
+
+def test_pack_itself_runs_that_check(monkeypatch):
+    lay_out = packing._lay_out
+    fault = lambda *a: replace(lay_out(*a), predicted=lay_out(*a).predicted - 1)  # noqa: E731
+    monkeypatch.setattr(packing, "_lay_out", fault)
+    with pytest.raises(RunError, match="prompt p"):
+        pack(step(), **OPTIONS)
+
+
+def test_old_logprobs_come_from_one_pass_without_gradient():
+    batches = pack(step(), **{**OPTIONS, "minibatches": 3})
+    seen = []
+
+    def logprobs(chunk):
+        assert not torch.is_grad_enabled()
+        seen.append(chunk)
+        return chunk.behaviour + 1, chunk.behaviour
+
+    filled = with_old_logprobs(batches, logprobs)
+    assert seen == [chunk for batch in batches[1:] for chunk in batch.chunks]
+    assert filled[0] is batches[0]  # trained with the weights of the pass: on-policy
+    for batch in filled[1:]:
+        assert all(torch.equal(c.old, c.behaviour + 1) for c in batch.chunks)
+    assert [b.totals for b in filled] == [b.totals for b in batches]
+
+
+def test_one_batch_costs_no_pass():
+    batches = pack(step(), **OPTIONS)
+    assert with_old_logprobs(batches, lambda chunk: pytest.fail("a pass")) == batches
+
+
+def test_sequences_chunk_predicts_all_but_the_prompt():
+    rows = [[5, 6, 7], [8, 9], [1, 2, 3, 4]]
+    chunk = sequences_chunk(rows)
+    assert chunk.lengths == (3, 2, 4)
+    assert chunk.token_ids[chunk.predicted].tolist() == [6, 7, 9, 2, 3, 4]
+    assert chunk.completion_lengths.tolist() == [2, 1, 3]
+    chunk = sequences_chunk(rows, "cpu", [2, 2, 1])
+    assert chunk.token_ids[chunk.predicted].tolist() == [7, 2, 3, 4]

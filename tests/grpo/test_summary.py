@@ -1,0 +1,118 @@
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from eval.run import summarise
+from grpo.summary import print_summary, write_summary
+from grpo.types import Group, Prompt, Rollout
+from rewards.score import Score
+
+
+def group(name: str, right: bool, text: str) -> Group:
+    rollout = Rollout(
+        name,
+        0,
+        (1,),
+        (2,) * len(text),
+        (True,) * len(text),
+        (0.0,) * len(text),
+        (0,) * len(text),
+        text,
+        "stop",
+    )
+    thinks = {"thinks": float("<think>" in text)}
+    scores = (Score(float(right), "ok", 0.0), Score(1.0, "ok", 0.0, thinks))
+    return Group(Prompt(name, name, "5", f"{name} 2+3=", (1,)), (rollout,), (scores,))
+
+
+def evaluation(version: int, *groups: Group):
+    return summarise(
+        groups,
+        ["accuracy", "format"],
+        [True, False],
+        name="report",
+        version=version,
+        prompts=len(groups),
+        samples=1,
+    )
+
+
+BASE = evaluation(0, group("alpha", True, "5"), group("beta", False, "9"), group("gamma", False, "7"))
+TRAINED = evaluation(
+    60,
+    group("alpha", True, "5"),
+    group("beta", True, "<think>so \x1b[2J[red]</think>5"),
+    group("gamma", False, "6"),
+)
+
+
+def test_summary_json_is_what_the_run_folder_promises(tmp_path):
+    told = write_summary(tmp_path, BASE, TRAINED, steps=60, seconds=12.5, tokens=4321)
+    read = json.loads((tmp_path / "summary.json").read_text(), parse_constant=pytest.fail)
+    assert read == json.loads(json.dumps(told))
+    assert (read["steps"], read["seconds"], read["tokens"]) == (60, 12.5, 4321)
+    assert (read["base"]["pass@1"], read["trained"]["pass@1"]) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
+    low, high = read["trained"]["interval"]
+    assert low < 2 / 3 < high
+    assert read["base"]["styles"]["thinking"]["share"]["value"] == 0
+    assert read["base"]["styles"]["thinking"]["pass@1"]["value"] is None  # nothing thought: not known, not 0
+    assert read["trained"]["styles"]["thinking"]["share"]["value"] == pytest.approx(1 / 3)
+    assert read["trained"]["styles"]["thinking"]["pass@1"]["value"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+
+
+def printed(folder, width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    write_summary(folder, BASE, TRAINED, steps=60, seconds=125, tokens=43210)
+    print_summary(
+        console,
+        folder,
+        BASE,
+        TRAINED,
+        steps=60,
+        seconds=125,
+        tokens=43210,
+        next_command="grpo train demo --resume train.steps=120",
+    )
+    return console.file.getvalue()
+
+
+def test_the_end_of_a_run_tells_the_difference_and_what_is_next(tmp_path):
+    text = printed(tmp_path)
+    for part in (
+        "base (step 0)",
+        "trained (step 60)",
+        "pass@1",
+        "0.333 [",
+        "0.667 [",
+        "share thinking",
+        "length, tokens",
+    ):
+        assert part in text
+    assert "60 steps, 43.2k tokens sampled, 2:05" in text
+    assert "grpo train demo --resume train.steps=120" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_before_and_after_are_of_one_prompt_that_improved(tmp_path):
+    text = printed(tmp_path)
+    assert "beta 2+3= (answer 5)" in text
+    assert "alpha" not in text
+    assert r"so \x1b[2J[red]" in text
+    assert text.index("│ 9") < text.index("<think>so")
+
+
+def test_only_files_that_exist_are_listed(tmp_path):
+    (tmp_path / "curves.png").touch()
+    text = printed(tmp_path, width=200)
+    assert f"curves   {tmp_path / 'curves.png'}" in text
+    assert "checkpoints" not in text
+
+
+def test_no_common_prompt_shows_no_completion(tmp_path):
+    console = Console(file=io.StringIO(), width=100)
+    other = evaluation(60, group("delta", True, "5"))
+    print_summary(console, tmp_path, BASE, other, steps=1, seconds=1, tokens=1, next_command="x")
+    assert "first completion" not in console.file.getvalue()

@@ -1,0 +1,142 @@
+"""Verdicts of the accuracy rule."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rewards.accuracy import MAX_SYMBOLIC, accuracy, grade
+
+DATA = Path(os.environ.get("GRPO_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+
+RIGHT = [
+    ("5", "5", "string"),
+    (r"\boxed{5}", "5", "string"),
+    ("$5$", "5", "string"),
+    (r"\frac{1}{2}", r"\dfrac12", "string"),
+    ("B", r"\text{B}", "string"),
+    (r"\text{Evelyn}", "Evelyn", "string"),
+    (r"\text{Evelyn}", "evelyn", "string"),
+    ("1000", "1,000", "number"),
+    ("27.0", "27", "number"),
+    ("0.5", r"\frac{1}{2}", "number"),
+    ("25", "025", "number"),
+    ("p - q", "-q + p", "math_verify"),
+    ("3", "x = 3", "math_verify"),
+    ("3", r"3\text{ cm}", "math_verify"),
+    (r"\frac{\pi}{2}", r"\pi/2", "math_verify"),
+    (r"\{1, 2\}", r"\{2, 1\}", "math_verify"),
+    (r"2\sqrt{3}", r"\sqrt{12}", "math_verify"),
+]
+WRONG = [
+    ("5", "6", "number"),
+    ("1/3", "0.333", "number"),
+    ("5", "5.0000001", "number"),
+    ("12", "1 2", "math_verify"),
+    ("listen", "silent", "string"),
+    ("3", "3 or 4", "math_verify"),
+    ("3", "3, 4", "math_verify"),
+    ("3", r"3 \text{ or } 4", "math_verify"),
+    ("3", "not 4 but 3", "math_verify"),
+    ("(1, 2)", "(2, 1)", "math_verify"),
+    ("3", "1+" * MAX_SYMBOLIC + "3", "string"),
+]
+
+
+@pytest.mark.parametrize(("gold", "answer", "rung"), RIGHT)
+def test_right(gold, answer, rung):
+    assert grade(gold, answer) == (True, rung)
+
+
+@pytest.mark.parametrize(("gold", "answer", "rung"), WRONG)
+def test_wrong(gold, answer, rung):
+    assert grade(gold, answer) == (False, rung)
+
+
+def test_called_as_trl_calls_it():
+    logged: dict[str, list[object]] = {}
+    texts = ["<think>2+2</think><answer>4</answer>", r"\boxed{5}", "four", r"\boxed{4}"]
+    scores = accuracy(
+        prompts=[[{"role": "user", "content": "2+2?"}]] * 4,
+        completions=[[{"role": "assistant", "content": text}] for text in texts],
+        completion_ids=[[1, 2]] * 4,
+        answer=["4", "4", "4", None],
+        level=[1, 1, 1, 1],
+        trainer_state=None,
+        log_extra=lambda name, values: logged.update({name: values}),
+        log_metric=lambda name, value: None,
+    )
+    assert scores == [1.0, 0.0, 0.0, None]
+    assert logged == {
+        "verdict": ["right", "wrong", "unextracted", None],
+        "rung": ["string", "number", None, None],
+        "extracted": ["4", "5", None, "4"],
+    }
+
+
+def test_golds_that_are_numbers_are_read():
+    assert accuracy(prompts=[""], completions=[r"\boxed{27}"], answer=[27.0]) == [1.0]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "\x00",
+        "\ud800",
+        "\u202e5",
+        "9" * 1_000_000,
+        "{" * 100_000,
+        r"\frac{" * 200,
+        "__import__('os')",
+        r"\def\x{\x}\x",
+    ],
+)
+def test_hostile_text_is_wrong_and_never_raises(answer):
+    completion = f"<answer>{answer}</answer>"
+    assert accuracy(prompts=[""], completions=[completion], answer=["3"]) == [0.0]
+
+
+@settings(deadline=None)
+@given(st.text(max_size=60))
+def test_no_text_raises(text):
+    assert accuracy(prompts=[""], completions=[text], answer=["3"])[0] in (0.0, 1.0)
+
+
+@settings(deadline=None)
+@given(st.integers(-(10**9), 10**9), st.integers(1, 10**6))
+def test_a_perturbed_number_is_wrong(value, change):
+    assert grade(str(value), f"{value + change:,}") == (False, "number")
+
+
+def test_sympy_loads_at_the_last_rung_only():
+    script = (
+        "import sys; from rewards.accuracy import grade; grade('1/2', '0.7'); a = 'sympy' in sys.modules; "
+        "grade('x', 'y + 1'); print(a, 'sympy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+    assert done.stderr == ""  # math-verify's warnings about its timeouts are silenced
+
+
+@pytest.mark.parametrize(
+    ("file", "column"),
+    [("gsm8k_train", "answer"), ("gsm8k_test", "answer"), ("math500", "answer"), ("svamp", "Answer")],
+)
+def test_golds_of_public_sets_are_right_and_their_neighbours_are_not(file, column):
+    if not (DATA / f"{file}.jsonl").exists():
+        pytest.skip("data: GRPO_TEST_DATA does not hold the public sets")
+    rows = [json.loads(line)[column] for line in (DATA / f"{file}.jsonl").open()]
+    golds = [str(row).rpartition("####")[2].strip() for row in rows]
+    boxed = [rf"\boxed{{{gold}}}" for gold in golds]
+    assert set(accuracy(prompts=golds, completions=boxed, answer=golds)) == {1.0}
+    if file.startswith("gsm8k"):
+        values = [float(gold.replace(",", "")) for gold in golds]
+        shifted = accuracy(prompts=golds, completions=boxed, answer=golds[1:] + golds[:1])
+        assert shifted == [float(a == b) for a, b in zip(values, values[1:] + values[:1], strict=True)]
