@@ -87,6 +87,8 @@ def gather(
     out.dropped = len(prompts) - len(out.groups)
     if not out.groups:
         raise RunError(
-            f"the engine failed on all {len(prompts) * samples} rollouts", f"step {step}", "See engine.log."
+            f"no prompt has rollouts to compare: the engine failed on {out.failed} of {len(prompts) * samples}",
+            f"step {step}",
+            "See engine.log.",
         )
     return out

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.core_model_loading import revert_weight_conversion
@@ -37,6 +38,7 @@ class TokenLogprobs(nn.Module):
         self.model = model
 
     def forward(self, chunk: Chunk, temperature: float, entropy_grad: bool = False) -> tuple[Tensor, Tensor]:
+        """Log-probs and entropies [T], float32; entropies carry a gradient when asked to."""
         head = self.model.get_output_embeddings()
         return tiled_logprobs(
             packed_forward(self.model, chunk),
@@ -97,7 +99,7 @@ class Policy:
         return both
 
     def backward(self, loss: Tensor) -> None:
-        """Adds the gradient of one chunk's loss."""
+        """Adds the gradient of one chunk's loss (a scalar, [])."""
         self._accelerator.backward(loss)
 
     def step(self, step: int) -> dict[str, float]:
@@ -172,6 +174,7 @@ def make_accelerator(model: Model) -> Accelerator:
     Raises:
         UserError: started as one of several processes.
     """
+    AcceleratorState._reset_state(reset_partial_state=True)  # a second run of a process may compute otherwise
     accelerator = Accelerator(
         cpu=model.device == "cpu" or not torch.cuda.is_available(),
         mixed_precision="bf16" if model.dtype == "bfloat16" else "no",

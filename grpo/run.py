@@ -157,6 +157,7 @@ class Run:
                     self._keep(
                         evaluation, part, "base" if first else "trained" if last else f"step-{self.done}"
                     )
+        self._pending["time/evaluate"] = self._phases.pop("evaluate")
         self._flush()
         self._step_start = time.monotonic()
 
@@ -179,8 +180,7 @@ class Run:
         steps, seconds, tokens = self.done, self.seconds, self.tokens
         draw_curves(self.folder, grader)
         summary = write_summary(self.folder, base, trained, steps=steps, seconds=seconds, tokens=tokens)
-        last = self.folder / "checkpoints" / f"step-{self.done}"
-        command = f"grpo train {self.folder / RECIPE} model.path={last} output.folder={self.folder}-more"
+        command = f"grpo train {self.folder / RECIPE} train.steps={2 * self.done} --resume"
         print_summary(
             console,
             self.folder,
@@ -236,6 +236,8 @@ def find_checkpoint(recipe: Recipe, *, resume: bool, overwrite: bool) -> Path | 
     if resume:
         check_same_recipe(load_recipe(str(folder / RECIPE)), recipe)
         found = good_checkpoints(folder / "checkpoints")
+        if found:
+            check_steps(recipe, int(found[-1].name.removeprefix("step-")))
         return found[-1] if found else None
     if not overwrite:
         raise UserError(
@@ -244,6 +246,22 @@ def find_checkpoint(recipe: Recipe, *, resume: bool, overwrite: bool) -> Path | 
             "Add --resume to go on with it, or --overwrite to move it aside.",
         )
     return None
+
+
+def check_steps(recipe: Recipe, done: int) -> None:
+    """Refuses to end a run at a step that it has passed, or at which it was not evaluated as its last.
+
+    Raises:
+        UserError: train.steps is too small.
+    """
+    ends = (Path(recipe.output.folder) / "eval").glob(f"{ENDS[1]}-*.json")
+    ended = any(json.loads(path.read_text())["version"] == done for path in ends)
+    if recipe.train.steps < done or (recipe.train.steps == done and not ended):
+        raise UserError(
+            f"{recipe.train.steps}, but the run has taken {done} steps and was to take more",
+            "train.steps",
+            f"Resume with more than {done}.",
+        )
 
 
 def move_aside(folder: Path) -> Path | None:

@@ -18,7 +18,6 @@ from grpo.gather import gather
 from grpo.losses.objective import objective
 from grpo.packing import pack, with_old_logprobs
 from grpo.rollout.engine import sample_seed
-from grpo.rollout.start import start_engine
 from grpo.rollout.sync import Sync
 from grpo.tally import Tally
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from grpo.data import PromptStream
     from grpo.policy import Policy, Reference
     from grpo.recipe import Recipe
+    from grpo.rollout.engine import RolloutEngine
     from grpo.run import Evaluate, Run
     from grpo.scoring import Scorer
     from grpo.types import Group, Sampling
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def train(
     recipe: Recipe,
     run: Run,
-    checkpoint: str,
+    engine: RolloutEngine,
     prompts: PromptStream,
     probes: Sequence[Sequence[int]],
     scorer: Scorer,
@@ -43,39 +43,29 @@ def train(
     sampling: Sampling,
     evaluate: Evaluate,
 ) -> None:
-    """Runs the steps that are left.
+    """Runs the steps that are left; policy, engine, prompts and run are already where the last one ended.
 
-    Policy, prompts and run are already where a resumed run stopped, and `checkpoint` holds the policy's
-    weights: the engine starts from them. `probes` are token sequences for the sync check.
+    `probes` are the token sequences that the sync check compares log-probs on.
     """
-    per_step, size, seed = recipe.train.prompts_per_step, recipe.rollout.group_size, recipe.output.seed
-    with start_engine(
-        recipe.rollout,
-        checkpoint=checkpoint,
-        dtype=recipe.model.dtype,
-        version=policy.version,
-        log_file=run.folder / "engine.log",
-        scratch=run.folder,
-        seed=seed,
-    ) as engine:
-        sync = Sync(engine, policy, probes, recipe.model.dtype)
-        run.note_metrics(sync.start())
+    seed = recipe.output.seed
+    sync = Sync(engine, policy, probes, recipe.model.dtype)
+    run.note_metrics(sync.start())
+    run.evaluate_if_due(evaluate, engine)
+    for step in run.steps_left():
+        scorer.trainer_state = {"global_step": step, "max_steps": recipe.train.steps}
+        with run.phase("rollout"):
+            taken, size = prompts.take(recipe.train.prompts_per_step), recipe.rollout.group_size
+            gathered = gather(engine, scorer, taken, size, sampling, run_seed=seed, step=step)
+        run.check_graded(scorer, gathered)
+        control = sample_seed(seed, step, "shuffle", 0) if recipe.train.shuffle_rewards else None
+        groups = with_advantages(gathered.groups, recipe.algorithm, scorer.weights, control)
+        with run.phase("update"):
+            terms = update(policy, reference, groups, recipe, step)
+        with run.phase("sync"):
+            terms |= sync.send(stepped="grad_norm" in terms) | sync.check()
+        run.record(step, scorer, gathered, groups, terms)
         run.evaluate_if_due(evaluate, engine)
-        for step in run.steps_left():
-            scorer.trainer_state = {"global_step": step, "max_steps": recipe.train.steps}
-            with run.phase("rollout"):
-                taken = prompts.take(per_step)
-                gathered = gather(engine, scorer, taken, size, sampling, run_seed=seed, step=step)
-            run.check_graded(scorer, gathered)
-            control = sample_seed(seed, step, "shuffle", 0) if recipe.train.shuffle_rewards else None
-            groups = with_advantages(gathered.groups, recipe.algorithm, scorer.weights, control)
-            with run.phase("update"):
-                terms = update(policy, reference, groups, recipe, step)
-            with run.phase("sync"):
-                terms |= sync.send(stepped="grad_norm" in terms)
-            run.record(step, scorer, gathered, groups, terms)
-            run.evaluate_if_due(evaluate, engine)
-            run.save_if_due(policy, prompts)
+        run.save_if_due(policy, prompts)
 
 
 def update(

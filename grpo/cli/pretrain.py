@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 
 def pretrain(
@@ -21,6 +22,11 @@ def pretrain(
     from grpo.recipe_file import load_recipe
 
     read = load_recipe(recipe, overrides or ())
+    from grpo.live import view_for
+    from grpo.quiet import quieten
     from grpo.stages import pretrain as stage
 
-    typer.echo(stage.pretrain(read, overwrite=overwrite))
+    quieten()
+    with view_for(Console(stderr=True), read.pretrain.corpus if read.pretrain else "") as view:
+        folder = stage.pretrain(read, view, overwrite=overwrite)
+    typer.echo(folder)

@@ -85,7 +85,7 @@ class Child:
         """
         try:
             if not self._line.poll(seconds):
-                self.close()
+                self._kill()
                 raise EngineError(f"no answer in {seconds:.0f} s; the engine was ended", str(self.log_file))
             message = self._line.recv()
         except (EOFError, ConnectionError):
@@ -99,7 +99,6 @@ class Child:
         """Asks the child to end, then kills what is left of its process group."""
         if self._closed:
             return
-        self._closed = True
         try:
             self._line.send(None)
             while self._line.poll(CLOSE_SECONDS):
@@ -107,14 +106,20 @@ class Child:
         except (OSError, EOFError):
             pass  # gone already, which is what is wanted
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
-            self._process.wait()
-            self._line.close()
+            self._kill()
+
+    def _kill(self) -> None:
+        self._closed = True
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+        self._line.close()
 
     def _died(self) -> NoReturn:
-        code = self._process.wait()
-        self.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(CLOSE_SECONDS)
+        self._kill()
+        code = self._process.returncode
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if code == -signal.SIGKILL:
             how += ", out of memory perhaps"

@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
     from grpo.policy import TokenLogprobs
+    from grpo.view import View
 
 PAD, END, UNKNOWN = "<pad>", "<end>", "<unk>"
 WARMUP_STEPS, FINAL_LR = 50, 0.02  # linear warm-up, then linear decay to this share of the peak
+SHOW_EVERY = 25  # steps
 
 Progress = Callable[[int, dict[str, float]], None]
 
@@ -53,14 +56,12 @@ def cache_folder(recipe: Recipe) -> Path:
     return Path(root) / "pretrained" / f"{recipe.pretrain.corpus}-{key}"
 
 
-def pretrain(
-    recipe: Recipe, progress: Progress = lambda step, metrics: None, overwrite: bool = False
-) -> Path:
+def pretrain(recipe: Recipe, view: View, overwrite: bool = False) -> Path:
     """The recipe's base checkpoint, trained now or taken from the cache.
 
     Args:
         recipe: one with a `pretrain` section.
-        progress: called after each optimiser step with its number (from 1) and metrics.
+        view: told of the stage and, every few steps, of its loss.
         overwrite: train again although it is cached.
 
     Returns:
@@ -80,16 +81,29 @@ def pretrain(
         )
     target = cache_folder(recipe)
     if (target / "config.json").exists() and not overwrite:
+        view.note(f"base checkpoint from {target}")
         return target
+    view.stage("pre-training the base", spec.steps)
+
+    def progress(step: int, metrics: dict[str, float]) -> None:
+        if step % SHOW_EVERY == 0 or step == spec.steps:
+            view.step(step, metrics)
+
     kind = CORPORA[spec.corpus]
     tokenizer = build_tokenizer(kind)
-    excluded = lambda key: in_holdout(key, recipe.data.holdout)  # noqa: E731
-    model = train_decoder(spec, kind, tokenizer, recipe.data.options, excluded, progress)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
+    model = train_decoder(
+        spec,
+        kind,
+        tokenizer,
+        recipe.data.options,
+        partial(in_holdout, fraction=recipe.data.holdout),
+        progress,
+    )
+    unsealed = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    model.save_pretrained(unsealed)
+    tokenizer.save_pretrained(unsealed)
     shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
+    unsealed.rename(target)
     return target
 
 
@@ -157,9 +171,9 @@ def train_decoder(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=spec.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
-    warm = lambda step: min(1.0, (step + 1) / WARMUP_STEPS)  # noqa: E731
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: warm(step) * max(FINAL_LR, 1 - step / spec.steps)
+        optimizer,
+        lambda step: min(1.0, (step + 1) / WARMUP_STEPS) * max(FINAL_LR, 1 - step / spec.steps),
     )
     stream = kind.examples(spec, options, excluded)
     for step in range(spec.steps):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +10,11 @@ from rich.console import Console
 
 from grpo.errors import UserError
 from grpo.live import view_for
+from grpo.quiet import quieten
 from grpo.recipe_checks import check_context
 from grpo.run import Part, Run, find_checkpoint, move_aside
 from grpo.scoring import Scorer
-from grpo.stages.pretrain import cache_folder, pretrain
+from grpo.stages.pretrain import pretrain
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -46,9 +46,11 @@ def train(
         console: where to show it; the terminal when left out.
     """
     console = console or Console()
+    quieten()
     checkpoint = find_checkpoint(recipe, resume=resume, overwrite=overwrite)
     folder = Path(recipe.output.folder)
-    with Scorer(recipe.rewards) as scorer:
+    state = {"global_step": 0, "max_steps": recipe.train.steps}  # as TRL has it before the first step
+    with Scorer(recipe.rewards, trainer_state=state) as scorer:
         graders = [rule.name for rule in scorer.rules if rule.grades_answer]
         with view_for(console, folder.name, *graders[:1]) as view:
             base = base_checkpoint(recipe, view)
@@ -79,6 +81,7 @@ def learn(
     from grpo import trainer
     from grpo.data import PromptStream
     from grpo.policy import load_policy
+    from grpo.rollout.start import start_engine
 
     run.view.stage("training", recipe.train.steps, run.done)
     run.view.phase("loading the model")
@@ -89,27 +92,25 @@ def learn(
         policy.restore(run.state)
         prompts.restore(run.state["prompts"])
     run.view.phase("starting the engine")
-    probes = [prompt.token_ids for prompt in splits.train[:PROBES]]
-    trainer.train(recipe, run, start, prompts, probes, scorer, policy, reference, sampling, evaluate)
+    with start_engine(
+        recipe.rollout,
+        checkpoint=start,
+        dtype=recipe.model.dtype,
+        version=policy.version,
+        log_file=run.folder / "engine.log",
+        scratch=run.folder,
+        seed=recipe.output.seed,
+    ) as engine:
+        probes = [prompt.token_ids for prompt in splits.train[:PROBES]]
+        trainer.train(recipe, run, engine, prompts, probes, scorer, policy, reference, sampling, evaluate)
 
 
 def base_checkpoint(recipe: Recipe, view: View) -> str:
     """Folder or hub id of the base; pre-trained now where the recipe says so and it is not cached."""
-    spec = recipe.pretrain
-    if spec is None:
+    if recipe.pretrain is None:
         assert recipe.model.path is not None  # a recipe has one or the other
         return recipe.model.path
-    cached = cache_folder(recipe)
-    if (cached / "config.json").exists():
-        view.note(f"base checkpoint from {cached}")
-        return str(cached)
-    view.stage("pre-training the base", spec.steps)
-
-    def progress(step: int, metrics: dict[str, float]) -> None:
-        if step % 25 == 0 or step == spec.steps:
-            view.step(step, metrics)
-
-    return str(pretrain(recipe, progress))
+    return str(pretrain(recipe, view))
 
 
 def load_tokenizer(base: str) -> PreTrainedTokenizerBase:
@@ -209,6 +210,3 @@ def make_evaluate(
         ]
 
     return evaluate_part
-
-
-logging.getLogger("transformers").setLevel(logging.ERROR)

@@ -9,6 +9,8 @@ import torch
 from grpo.errors import EngineError, UserError
 from grpo.rollout.hf import HfEngine
 from grpo.rollout.vllm import VllmEngine
+from grpo.rollout.vllm_child import drawn
+from grpo.rollout.wire import Drawn
 
 pytestmark = pytest.mark.engine
 
@@ -110,7 +112,9 @@ def test_a_stop_string_ends_the_text_and_stays_in_it(untied, requests):
 
 def test_a_request_that_does_not_fit_comes_back_as_an_error(untied, requests):
     asked = requests(1, 1, length=200) + requests(1, 1, step=1)
+    before = untied._submitted
     rollouts = list(untied.generate(asked))
+    assert untied._submitted - before == 3  # the failing one was tried again, once
     failed = [rollout for rollout in rollouts if rollout.finish_reason == "error"]
     assert len(rollouts) == 2
     assert len(failed) == 1
@@ -128,6 +132,33 @@ def test_a_failed_update_leaves_an_engine_that_refuses(untied, requests, planted
     assert len(list(untied.generate(requests(1, 1)))) == 1
 
 
+def test_an_engine_that_loses_a_completion_or_gives_it_twice_is_stopped(untied, requests):
+    untied.submit(requests(1, 2))
+    with pytest.raises(EngineError, match="2 completions never came back"):
+        untied._take(("rollouts", [], untied._submitted, True))
+    untied._take(("rollouts", [], untied._submitted - 1, True))  # said before the last request arrived
+    assert len(list(untied.finished())) == 2
+    twice = ("rollouts", [Drawn(0, (), (), "", "stop", None, None)], untied._submitted, True)
+    with pytest.raises(EngineError, match="completion 0 came back twice or was never asked for"):
+        untied._take(twice)
+
+
+def test_what_vllm_aborts_is_no_completion():
+    from vllm.logprobs import FlatLogprobs
+    from vllm.outputs import CompletionOutput, RequestOutput
+
+    def ended(finish_reason):
+        logprobs = FlatLogprobs([0], [1], [7], [-0.5], [1], [None])
+        completion = CompletionOutput(0, "x", [7], -0.5, logprobs, finish_reason=finish_reason)
+        return drawn(RequestOutput("3", None, [1], None, [completion], finished=True))
+
+    assert ended("stop") == Drawn(3, (7,), (-0.5,), "x", "stop", 7, None)
+    assert ended("length") == Drawn(3, (7,), (-0.5,), "x", "length", None, None)
+    assert ended("abort")[4:] == ("abort", None, "vLLM ended it: abort")
+    assert ended("error")[4:] == ("error", None, "vLLM ended it: error")
+    assert ended("repetition")[4:] == ("error", None, "vLLM ended it: repetition")
+
+
 def test_no_update_while_completions_are_drawn(untied, requests):
     untied.submit(requests(1, 1))
     with pytest.raises(EngineError, match="1 completions are still being drawn"):
@@ -139,11 +170,17 @@ def test_an_update_that_fails_inside_ends_the_engine(start_vllm, checkpoint, req
     engine = start_vllm(checkpoint("untied"))
     engine.fault_file.write_text("fail")
     with pytest.raises(EngineError, match="RuntimeError: the planted failure"):
-        engine.update_weights(
-            HfEngine(engine.checkpoint, dtype="float32", context=8, version=0)._model.state_dict().items(), 1
-        )
+        engine.update_weights([("model.norm.weight", torch.ones(64))], 1)
     with pytest.raises(EngineError, match="cannot be used"):
         engine.submit(requests(1, 1))
+
+
+def test_a_hung_engine_is_ended(start_vllm, checkpoint, probes, monkeypatch):
+    engine = start_vllm(checkpoint("untied"))
+    monkeypatch.setattr("grpo.rollout.vllm.ANSWER_SECONDS", 1.0)
+    os.kill(engine.pid, signal.SIGSTOP)
+    with pytest.raises(EngineError, match="no answer in 1 s; the engine was ended"):
+        engine.logprobs(probes)
 
 
 def test_a_killed_engine_is_reported(start_vllm, checkpoint, requests):

@@ -1,0 +1,14 @@
+"""Keeps the libraries' bars and notices out of a run's screen, and their telemetry off."""
+
+from __future__ import annotations
+
+import os
+
+
+def quieten() -> None:
+    """No progress bars and warnings of transformers, no telemetry of the hub or TRL."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()

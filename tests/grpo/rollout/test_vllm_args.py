@@ -1,0 +1,124 @@
+"""Defaults of vLLM's arguments and what a recipe may not change. No engine is started."""
+
+import pytest
+import transformers
+
+from grpo.errors import UserError
+from grpo.rollout.vllm_args import (
+    CACHE_BYTES,
+    OURS,
+    cache_bytes,
+    engine_arguments,
+    start_error,
+    token_bytes,
+)
+
+pytest.importorskip("vllm")
+
+
+def arguments(checkpoint, *, context=128, on_cpu=True, **overrides):
+    return engine_arguments(
+        checkpoint("untied"), dtype="float32", context=context, seed=3, on_cpu=on_cpu, overrides=overrides
+    )
+
+
+def test_defaults_on_cpu(checkpoint, monkeypatch):
+    monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
+    found = arguments(checkpoint)
+    assert found["kv_cache_memory_bytes"] == 512 * 160 * token_bytes(
+        transformers.AutoConfig.from_pretrained(checkpoint("untied")), 4
+    )
+    wanted = {
+        "dtype": "float32",
+        "seed": 3,
+        "max_model_len": 128,
+        "block_size": 32,
+        "enforce_eager": True,
+        "enable_chunked_prefill": False,
+        "max_num_seqs": 512,
+        "max_num_batched_tokens": 4096,
+        "logprobs_mode": "processed_logprobs",
+        "generation_config": "vllm",
+        "enable_prefix_caching": True,
+    }
+    assert wanted.items() <= found.items()
+
+
+def test_the_models_own_context(checkpoint):
+    found = arguments(checkpoint, context=None)
+    assert "max_model_len" not in found
+    assert found["max_num_batched_tokens"] == 4096
+
+
+def test_a_long_prompt_fits_one_step(checkpoint):
+    assert arguments(checkpoint, context=9000)["max_num_batched_tokens"] == 9000
+
+
+def test_the_recipe_goes_before_the_defaults(checkpoint):
+    found = arguments(checkpoint, block_size=64, kv_cache_memory_bytes=1 << 20, enforce_eager=False)
+    assert (found["block_size"], found["kv_cache_memory_bytes"], found["enforce_eager"]) == (
+        64,
+        1 << 20,
+        False,
+    )
+
+
+def test_vllms_own_cache_variable_is_left_alone(checkpoint, monkeypatch):
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    assert "kv_cache_memory_bytes" not in arguments(checkpoint)
+
+
+def test_defaults_on_gpu_leave_room_for_the_trainer(checkpoint):
+    found = arguments(checkpoint, on_cpu=False)
+    assert found["gpu_memory_utilization"] == 0.45
+    assert (
+        not {"block_size", "enforce_eager", "kv_cache_memory_bytes", "enable_chunked_prefill"} & found.keys()
+    )
+    assert arguments(checkpoint, on_cpu=False, gpu_memory_utilization=0.6)["gpu_memory_utilization"] == 0.6
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_what_the_contract_needs_cannot_be_set(name, checkpoint):
+    with pytest.raises(UserError, match=f"engine_args.{name}: {name} cannot be set here"):
+        arguments(checkpoint, **{name: "x"})
+
+
+def test_an_unknown_argument_names_the_nearest(checkpoint):
+    with pytest.raises(UserError, match=r"vLLM has no argument max_num_seq\. write max_num_seqs"):
+        arguments(checkpoint, max_num_seq=3)
+
+
+def test_chunked_prefill_is_refused_on_cpu_only(checkpoint):
+    with pytest.raises(UserError, match="seeded request"):
+        arguments(checkpoint, enable_chunked_prefill=True)
+    assert arguments(checkpoint, on_cpu=False, enable_chunked_prefill=True)["enable_chunked_prefill"]
+
+
+def test_token_bytes_by_hand():
+    llama = transformers.LlamaConfig(
+        hidden_size=576, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3
+    )
+    assert token_bytes(llama, 2) == 2 * 30 * 3 * 64 * 2
+    latent = transformers.DeepseekV3Config(num_hidden_layers=4, kv_lora_rank=512, qk_rope_head_dim=64)
+    assert token_bytes(latent, 4) == 4 * 576 * 4
+
+
+def test_cache_bytes_by_hand():
+    assert cache_bytes(token=1000, longest=96, sequences=10, free=1 << 30) == 10 * 128 * 1000
+    assert cache_bytes(token=100_000, longest=4096, sequences=512, free=1 << 40) == CACHE_BYTES
+    assert cache_bytes(token=100_000, longest=4096, sequences=512, free=1 << 30) == 1 << 29
+    assert cache_bytes(token=1 << 20, longest=8192, sequences=4, free=1 << 40) == (8192 + 64) << 20
+    with pytest.raises(UserError, match="a sequence of 4096 tokens takes 4160 MiB, 4096 MiB are free"):
+        cache_bytes(token=1 << 20, longest=4096, sequences=4, free=1 << 32)
+
+
+def test_vllms_words_that_name_the_users_part():
+    room = start_error(ValueError("No available memory for the cache blocks. Try increasing …"))
+    assert room is not None
+    assert "no room for the KV cache" in room.what
+    long = start_error(
+        ValueError("User-specified max_model_len (512) is greater than the derived\n max_model_len")
+    )
+    assert long is not None
+    assert long.where == "rollout.context"
+    assert start_error(ValueError("something else")) is None
