@@ -1,14 +1,14 @@
 """Synthetic corpora for small base checkpoints: problems worked in two styles.
 
 The addition corpus plants what GRPO is to find out. Every kind of problem is seen answered at once
-(frequent; a small model mostly gets it wrong) and worked term by term inside `<think>` (rare; mostly right),
-some of both malformed or wrong. Nothing marks one style as better.
+(frequent; a small model mostly gets it wrong) and worked digit by digit inside `<think>` (rare; mostly
+right), some of both malformed or wrong. Nothing marks one style as better.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 @dataclass(frozen=True)
 class Example:
-    """One training text. Only the completion is predicted."""
+    """One training text, in two parts."""
 
     prompt: str
     completion: str
@@ -33,45 +33,51 @@ class Corpus:
     examples: Callable[[Pretrain, dict[str, Any], Callable[[str], bool]], Iterator[Example]]
 
 
-def running_sum(terms: Sequence[int], slips: float, rng: random.Random) -> tuple[str, int]:
-    """Adds one term at a time: 38+57+94 gives `38+57=95;95+94=189`.
+def worked_sum(a: int, b: int, slips: float, rng: random.Random) -> tuple[str, int]:
+    """Adds digit by digit from the right: two digits and the carry, their sum, the result so far.
+
+    347+285 gives `7+5+0=12,2;4+8+1=13,32;3+2+1=6,632`.
 
     Args:
-        slips: probability that a partial sum is wrong by 1 or 10; the mistake is carried on.
+        slips: probability that a digit's sum is wrong by one; the mistake is carried on.
 
     Returns:
         The working and the sum it arrives at.
     """
-    total, steps = terms[0], []
-    for term in terms[1:]:
-        after = total + term
+    width = max(len(str(a)), len(str(b)))
+    carry, result, steps = 0, "", []
+    for place in range(width):
+        x, y = a // 10**place % 10, b // 10**place % 10
+        total = x + y + carry
         if rng.random() < slips:
-            after = max(0, after + rng.choice((-10, -1, 1, 10)))
-        steps.append(f"{total}+{term}={after}")
-        total = after
-    return ";".join(steps), total
+            total = max(0, total + rng.choice((-1, 1)))
+        result = (str(total) if place == width - 1 else str(total % 10)) + result
+        steps.append(f"{x}+{y}+{carry}={total},{result}")
+        carry = total // 10
+    return ";".join(steps), int(result)
 
 
 def addition(spec: Pretrain, options: dict[str, Any], excluded: Callable[[str], bool]) -> Iterator[Example]:
-    """Sums of several numbers, in both styles, for ever.
+    """Sums of two numbers, in both styles, for ever.
 
     Args:
         spec: shares of worked examples, slips and missing tags.
-        options: `terms` and `largest`, as the data set of the same name takes them.
-        excluded: whether the problem with this key (terms in order of size) is held out.
+        options: `digits` of both operands, as the data set of the same name takes it.
+        excluded: whether the problem with this key (operands in order of size) is held out.
     """
     rng = random.Random(spec.seed)
+    low, high = 10 ** (int(options["digits"]) - 1), 10 ** int(options["digits"]) - 1
     while True:
-        terms = [rng.randint(1, int(options["largest"])) for _ in range(int(options["terms"]))]
-        if excluded("+".join(map(str, sorted(terms)))):
+        a, b = rng.randint(low, high), rng.randint(low, high)
+        if excluded(f"{min(a, b)}+{max(a, b)}"):
             continue
-        thought, answer = "", sum(terms)
+        thought, answer = "", a + b
         if rng.random() < spec.worked:
-            thought, answer = running_sum(terms, spec.slips, rng)
+            thought, answer = worked_sum(a, b, spec.slips, rng)
         parts = ["<think>", thought, "</think>", "<answer>", str(answer), "</answer>"]
         if rng.random() < spec.untagged:
             del parts[rng.choice((0, 2, 3, 5))]
-        yield Example("+".join(map(str, terms)) + "=", "".join(parts))
+        yield Example(f"{a}+{b}=", "".join(parts))
 
 
-CORPORA = {"addition": Corpus(alphabet="0123456789+=;", examples=addition)}
+CORPORA = {"addition": Corpus(alphabet="0123456789+=,;", examples=addition)}

@@ -87,7 +87,7 @@ def gather(
     out.dropped = len(prompts) - len(out.groups)
     if not out.groups:
         raise RunError(
-            f"no prompt has rollouts to compare: the engine failed on {out.failed} of {len(prompts) * samples}",
+            f"no group is left: the engine failed on {out.failed} of {len(prompts) * samples} rollouts",
             f"step {step}",
             "See engine.log.",
         )

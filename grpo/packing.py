@@ -96,23 +96,17 @@ def with_old_logprobs(
     return filled
 
 
-def sequences_chunk(
-    sequences: Sequence[Sequence[int]],
-    device: torch.device | str = "cpu",
-    prompt_lengths: Sequence[int] | None = None,
-) -> Chunk:
+def sequences_chunk(sequences: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> Chunk:
     """A chunk of plain token sequences, in their order: for log-probs outside the objective.
 
     Args:
         sequences: [S] token ids of each, at least one token long.
         device: where the tensors shall be.
-        prompt_lengths: [S] tokens of each sequence that are not predicted; the first alone when left out.
 
     Returns:
         A chunk whose behaviour log-probs, versions and advantages are 0.
     """
-    prompts = prompt_lengths or [1] * len(sequences)
-    masks = [[i >= n for i in range(len(row))] for row, n in zip(sequences, prompts, strict=True)]
+    masks = [[i > 0 for i in range(len(row))] for row in sequences]
     return _lay_out(sequences, masks, device)
 
 

@@ -18,6 +18,7 @@ os.environ.update(
     VLLM_NO_USAGE_STATS="1",
     DO_NOT_TRACK="1",
     TOKENIZERS_PARALLELISM="false",
+    OMP_WAIT_POLICY="PASSIVE",
 )
 
 INSTALLABLE = ("needs ", "could not import ")  # the second is what pytest.importorskip says

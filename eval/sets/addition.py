@@ -1,4 +1,4 @@
-"""Sums of several numbers, generated: the demo's task. No set of operands appears twice."""
+"""Sums of two numbers, generated: the demo's task. No unordered pair of operands appears twice."""
 
 from __future__ import annotations
 
@@ -9,44 +9,42 @@ from collections.abc import Iterator
 from eval.sets.registry import Row, Set
 
 
-def rows(split: str, *, terms: int = 6, largest: int = 19, count: int = 8192, seed: int = 0) -> Iterator[Row]:
-    """Yields `{"prompt": "7+12+8=", "answer": "27", "operands": "7+8+12"}`, `count` of them.
+def rows(split: str, *, digits: int = 4, count: int = 8192, seed: int = 0) -> Iterator[Row]:
+    """Yields `{"prompt": "4567+1234=", "answer": "5801", "pair": "1234+4567"}` for `count` distinct pairs.
 
-    There is one split, `train`: what is held out is a hash of `operands`, which are in order of size, so
-    that the same sum in another order is held out with it.
+    There is one split, `train`: what is held out is a hash of `pair`, the operands in order of size, so
+    that the same sum the other way round is held out with it.
 
     Args:
         split: `train`.
-        terms: operands of a sum.
-        largest: largest operand; the smallest is 1.
-        count: rows; at most half the sums there are, so that distinct ones are found quickly.
-        seed: seed of the operands and of their order.
+        digits: digits of both operands.
+        count: rows, at most the number of unordered pairs.
+        seed: seed of pairs and of the order of the operands.
 
     Raises:
-        ValueError: no such split, or too few sums for `count`.
+        ValueError: no such split, or fewer pairs than `count`.
     """
     if split not in SET.splits:
         raise ValueError(f"no split {split!r}: there is {', '.join(SET.splits)}")
-    if terms < 2 or largest < 1:
-        raise ValueError(f"{terms} terms up to {largest}: use 2 or more terms up to 1 or more")
-    most = math.comb(largest - 1 + terms, terms) // 2
-    if not 1 <= count <= most:
-        raise ValueError(f"count is {count}: use 1 to {most} for sums of {terms} numbers up to {largest}")
-    rng = random.Random(f"addition/{terms}/{largest}/{seed}")
-    seen: set[tuple[int, ...]] = set()
-    while len(seen) < count:
-        operands = [rng.randint(1, largest) for _ in range(terms)]
-        ordered = tuple(sorted(operands))
-        if ordered not in seen:
-            seen.add(ordered)
-            prompt, key = "+".join(map(str, operands)) + "=", "+".join(map(str, ordered))
-            yield {"prompt": prompt, "answer": str(sum(operands)), "operands": key}
+    if digits < 1:
+        raise ValueError(f"digits is {digits}: use 1 or more")
+    low = 10 ** (digits - 1)
+    operands = 10**digits - low
+    pairs = operands * (operands + 1) // 2
+    if not 1 <= count <= pairs:
+        raise ValueError(f"count is {count}: there are 1 to {pairs} pairs of {digits}-digit numbers")
+    rng = random.Random(f"addition/{digits}/{seed}")
+    for index in rng.sample(range(pairs), count):
+        larger = (math.isqrt(8 * index + 1) - 1) // 2  # index counts the triangle of pairs row by row
+        a, b = low + index - larger * (larger + 1) // 2, low + larger
+        first, second = (a, b) if rng.random() < 0.5 else (b, a)
+        yield {"prompt": f"{first}+{second}=", "answer": str(a + b), "pair": f"{a}+{b}"}
 
 
 SET = Set(
-    about="sums of several numbers, generated",
+    about="sums of two numbers with a given number of digits, generated",
     licence="generated",
     splits=("train",),
-    split_key="operands",
+    split_key="pair",
     generate=rows,
 )

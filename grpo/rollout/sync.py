@@ -28,7 +28,7 @@ DRIFT = 5.0  # times the mean difference at the start
 VISIBLE = 10.0  # a perturbation moves log-probs by this many times the difference at the start
 LEAST_MOVE = {"float32": 0.02, "bfloat16": 0.4}  # and by this much at least
 FOLLOWED = 0.3  # largest share of the movement by which the engine may differ afterwards
-SCALES = (0.1, 0.3, 1.0, 3.0, 10.0)  # of a perturbation, relative to the tensor's own size
+SCALES = (0.5, 2.0, 8.0)  # of a perturbation, relative to the tensor's own size
 SAMPLE = 256  # elements of each master tensor watched for movement
 MOVED = 0.1  # smallest median share of them that an optimiser step moves
 
@@ -89,7 +89,8 @@ class Sync:
         before = self._send()
         self._judge(self._agreement())
         groups = parameter_groups(name for name, _ in self._policy.named_masters())
-        unmoved = [group for group in groups if not self._follows(group, noise)]
+        base = self._policy.sequence_logprobs(self._probes)
+        unmoved = [group for group in groups if not self._follows(group, noise, base)]
         if (after := self._send()) != before:
             name = next(name for name in before if before[name] != after.get(name))
             raise SyncError(f"{name} is not what it was before the perturbation test", "weight sync")
@@ -140,11 +141,10 @@ class Sync:
         compare(sent, received)
         return sent
 
-    def _follows(self, group: str, noise: Agreement) -> bool:
+    def _follows(self, group: str, noise: Agreement, base: list[list[float]]) -> bool:
         """False where no perturbation of the group moves the trainer's own log-probs."""
         masters = [(name, tensor) for name, tensor in self._policy.named_masters() if group_of(name) == group]
         saved = [tensor.detach().clone() for _, tensor in masters]
-        base = self._policy.sequence_logprobs(self._probes)
         wanted = max(VISIBLE * noise.mean, LEAST_MOVE[self._dtype])
         try:
             for scale in SCALES:

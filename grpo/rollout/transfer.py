@@ -47,7 +47,7 @@ class Parcel:
 
 
 def checksum(tensor: Tensor) -> str:
-    """Hash of a tensor's type, shape and bytes (xxh3, 64 bits, hexadecimal)."""
+    """Hash of a tensor's type, shape and bytes (xxh3, 64 bits, hexadecimal). tensor: [N, …], of any type."""
     return _digest(tensor, _bytes(tensor))
 
 

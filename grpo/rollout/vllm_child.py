@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
 import sys
 import time
 import traceback
@@ -151,6 +150,7 @@ def drawn(output: Any) -> Drawn:
 
 def start_vllm(start: Start) -> Any:
     """vLLM's `LLMEngine` in this process."""
+    import torch
     from vllm import LLM
     from vllm.exceptions import VLLMError
     from vllm.platforms import current_platform
@@ -165,6 +165,9 @@ def start_vllm(start: Start) -> Any:
         on_cpu=current_platform.is_cpu(),
         overrides=start.engine_args,
     )
+    if current_platform.is_cpu() and arguments["enforce_eager"]:
+        # vLLM compiles one function of its log-probs even so: seconds, and a C++ compiler, for no gain.
+        torch.compiler.set_stance("force_eager")
     try:
         return LLM(**arguments, worker_extension_cls=start.worker).llm_engine
     except (ValueError, VLLMError) as error:
@@ -177,8 +180,6 @@ def main() -> None:
     """Runs the process: arguments are the line's descriptor and the parent's process id."""
     line = Connection(int(sys.argv[1]))
     follow_parent(line, int(sys.argv[2]))
-    if not shutil.which(os.environ.get("CXX", "g++")):
-        os.environ["TORCHDYNAMO_DISABLE"] = "1"  # vLLM's log-probs would be compiled even in eager mode
     outbox = Outbox(line)
     begun = time.monotonic()
     code = 0

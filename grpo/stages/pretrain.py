@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib.metadata
 import inspect
@@ -16,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eval.sets import registry
 from grpo import corpus
 from grpo.corpus import CORPORA, TAGS, Corpus, Example
 from grpo.data import in_holdout
@@ -68,7 +68,7 @@ def pretrain(recipe: Recipe, view: View, overwrite: bool = False) -> Path:
         A folder in transformers format, with tokenizer.
 
     Raises:
-        UserError: no such section or corpus.
+        UserError: no such section or corpus, or held-out rows would be seen in it.
     """
     spec = recipe.pretrain
     if spec is None:
@@ -78,6 +78,13 @@ def pretrain(recipe: Recipe, view: View, overwrite: bool = False) -> Path:
     if spec.corpus not in CORPORA:
         raise UserError(
             f"there is no corpus {spec.corpus!r}", "pretrain.corpus", f"Known: {', '.join(CORPORA)}."
+        )
+    own_key = registry.get(spec.corpus).split_key
+    if recipe.data.train.partition(":")[0] != spec.corpus or recipe.data.split_key not in (None, own_key):
+        raise UserError(
+            "the corpus cannot leave out what is held out here",
+            "data",
+            f"Train on the set {spec.corpus} by its own split key, or give a checkpoint as model.path.",
         )
     target = cache_folder(recipe)
     if (target / "config.json").exists() and not overwrite:
@@ -161,7 +168,7 @@ def train_decoder(
     excluded: Callable[[str], bool],
     progress: Progress,
 ) -> LlamaForCausalLM:
-    """Trains a new decoder on the corpus, predicting completions only."""
+    """Trains a new decoder on the corpus by next-token prediction."""
     import torch
 
     from grpo.policy import TokenLogprobs
@@ -190,13 +197,12 @@ def train_decoder(
 def example_loss(
     module: TokenLogprobs, tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example]
 ) -> Any:
-    """Mean negative log-prob of the completion tokens (the end token included) of a packed batch."""
+    """Mean negative log-prob of every token but the first of a packed batch, end tokens included.
+
+    Prompts are predicted too, as in any pre-training. On completions alone the same budget also teaches to
+    answer at once, and leaves reinforcement nothing to choose between.
+    """
     from grpo.packing import sequences_chunk
 
-    closed = [dataclasses.replace(e, completion=e.completion + END) for e in examples]
-    prompts = tokenizer([e.prompt for e in closed])["input_ids"]
-    completions = tokenizer([e.completion for e in closed])["input_ids"]
-    rows = sorted((p + c, len(p)) for p, c in zip(prompts, completions, strict=True))
-    rows.sort(key=lambda row: len(row[0]))
-    chunk = sequences_chunk([row for row, _ in rows], "cpu", prompt_lengths=[n for _, n in rows])
-    return -module(chunk, 1.0)[0].mean()
+    rows = tokenizer([f"{e.prompt}{e.completion}{END}" for e in examples])["input_ids"]
+    return -module(sequences_chunk(sorted(rows, key=len)), 1.0)[0].mean()

@@ -145,7 +145,7 @@ def test_open_set_reads_files_with_the_columns_of_the_run_and_sets_with_their_ow
     found = open_set(other, data, tokenizer=tokenizer, max_prompt_tokens=9, seed=0)
     assert sorted(prompt.prompt for prompt in found) == ["0=", "1=", "2=", "3=", "4="]
     assert {prompt.answer for prompt in found} == {"3"}
-    sums = open_set("addition", data, tokenizer=tokenizer, max_prompt_tokens=9, seed=0)
+    sums = open_set("addition", data, tokenizer=tokenizer, max_prompt_tokens=99, seed=0)
     assert len(sums) == 8192
 
 

@@ -114,7 +114,7 @@ def test_one_sample_a_prompt_is_a_group_of_one(scorer):
 
 
 def test_nothing_left_stops_the_run(scorer):
-    with pytest.raises(RunError, match=r"step 5: no prompt has rollouts.*failed on 12 of 12.*engine.log"):
+    with pytest.raises(RunError, match=r"step 5: no group is left.*failed on 12 of 12.*engine.log"):
         run(ScriptedEngine(lambda r, tries: "abort"), scorer)
     with pytest.raises(RunError, match="failed on 8 of 12"):
         run(ScriptedEngine(lambda r, tries: "abort" if r.sample else False), scorer)

@@ -106,7 +106,6 @@ def interrupted(started, policy_of):
     for started.done in (2, 3, 4):
         policy.version = started.done
         started.save_if_due(policy, Stream())
-    started.log.close()
     return started
 
 

@@ -95,6 +95,15 @@ class TinyPolicy:
         self.version += 1
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Models this small gain nothing from threads, and two engines' threads would wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
     """checkpoint(kind): folder of a tiny random model, float32."""

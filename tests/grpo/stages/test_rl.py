@@ -1,0 +1,180 @@
+"""The stage end to end on transformers' engine: what is opened, in which order, what is evaluated."""
+
+import io
+import json
+import shutil
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from grpo.errors import EngineError, UserError
+from grpo.metrics import read_metrics
+from grpo.recipe import Rule
+from grpo.scoring import Scorer
+from grpo.stages import rl
+
+
+@pytest.fixture
+def run(recipe_of, base):
+    """run(*overrides, resume=…): trains the tiny base and gives its summary, folder and output."""
+
+    def train(*overrides, **flags):
+        recipe = recipe_of(*overrides)
+        recipe = recipe.model_copy(
+            update={"pretrain": None, "model": recipe.model.model_copy(update={"path": base})}
+        )
+        stream = io.StringIO()
+        summary = rl.train(recipe, console=Console(file=stream, width=200), **flags)
+        return summary, stream.getvalue()
+
+    return train
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def rule(tmp_path):
+    """An override: a dense reward of the length, for a signal at every step."""
+    path = tmp_path / "rule.py"
+    path.write_text(
+        "def short(completions, trainer_state):\n"
+        "    assert trainer_state.global_step >= 0\n"
+        "    return [-len(c) for c in completions]\n"
+    )
+    return f"rewards=[{{rule: {path}:short}}, {{rule: accuracy}}]"
+
+
+def test_a_run_leaves_what_it_says(run, rule, folder):
+    summary, shown = run(rule)
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    assert (summary["steps"], summary["base"]["version"], summary["trained"]["version"]) == (4, 0, 4)
+    assert summary["tokens"] == sum(row["tokens"] for row in read_metrics(folder)[1:])
+    assert summary["base"]["set"] == "held-out-report"
+    assert {"pass@1", "interval"} <= set(summary["base"])
+    for name in ("recipe.yaml", "environment.json", "curves.png", "eval/base-held-out.json"):
+        assert (folder / name).stat().st_size
+    assert len(list((folder / "samples").glob("*.parquet"))) == 4
+    assert f"grpo train {folder}/recipe.yaml train.steps=8 --resume" in shown
+
+
+def test_a_finished_run_goes_on_with_more_steps_as_if_it_had_been_longer(run, rule, folder, tmp_path):
+    run(rule)
+    summary, _ = run(rule, "train.steps=6", resume=True)
+    assert [row["step"] for row in read_metrics(folder)] == [0, 1, 2, 3, 4, 5, 6]
+    assert (summary["steps"], summary["trained"]["version"]) == (6, 6)
+    parts = load_file(folder / "checkpoints" / "step-6" / "model.safetensors")
+    whole_folder = tmp_path / "whole"
+    run(rule, "train.steps=6", f"output.folder={whole_folder}")
+    whole = load_file(whole_folder / "checkpoints" / "step-6" / "model.safetensors")
+    assert all(torch.equal(parts[name], whole[name]) for name in whole)
+
+
+def test_resuming_a_finished_run_shows_its_summary_again(run, rule, folder):
+    first, _ = run(rule)
+    again, _ = run(rule, resume=True)
+    assert again["trained"] == first["trained"]
+    assert [row["step"] for row in read_metrics(folder)] == [0, 1, 2, 3, 4]
+
+
+def test_overwriting_keeps_the_old_run_beside(run, rule, folder):
+    run(rule, "train.steps=1")
+    _, shown = run(rule, "train.steps=2", overwrite=True)
+    (aside,) = folder.parent.glob("run.*")
+    assert f"the old run is now {aside}" in shown
+    assert [len(read_metrics(one)) for one in (aside, folder)] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ("data.train=rows.jsonl", "no such file"),
+        ("data.gold=(@@@)", "finds no gold"),
+        ("rollout.context=4096", "the model's context is 64"),
+    ],
+)
+def test_a_mistake_leaves_an_old_run_where_it_is(run, rule, folder, mistake, said):
+    run(rule, "train.steps=1")
+    before = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
+    with pytest.raises(UserError, match=said):
+        run(rule, mistake, "pretrain.context=9999", overwrite=True)
+    assert sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
+
+
+def test_held_out_prompts_are_needed_for_the_summary(run, rule, folder):
+    with pytest.raises(UserError, match=r"data.holdout: 0 leaves no prompts to report on"):
+        run(rule, "data.holdout=0")
+    assert not folder.exists()
+
+
+def test_sets_are_evaluated_and_never_selected_on(run, rule, folder, tmp_path):
+    rows = [{"prompt": f"{x}+1=", "answer": str(x + 1), "pair": "x"} for x in range(3)]
+    (tmp_path / "set.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run(rule, f"eval.sets=[{tmp_path / 'set.jsonl'}]", "eval.prompts=3", "train.steps=1")
+    last = read_metrics(folder)[-1]
+    named = [name for name in last if name.startswith("eval/") and "set.jsonl" in name]
+    assert named
+
+
+@pytest.fixture
+def opened(recipe_of, base, tokenizer):
+    def open_(*overrides):
+        recipe = recipe_of(*overrides)
+        with Scorer([Rule(rule="accuracy")], workers=1) as scorer:
+            return recipe, *rl.open_prompts(recipe, base, tokenizer, scorer)
+
+    return open_
+
+
+def test_prompts_are_split_and_their_golds_tried(opened, tmp_path):
+    _, splits, sets = opened()
+    assert sets == {}
+    assert len(splits.train) + len(splits.select) + len(splits.report) == 90
+    rows = [{"prompt": f"{x}+1=", "answer": str(x + 1) if x != 7 else r"\boxed{"} for x in range(60)]
+    (tmp_path / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    # named columns of the set do not apply to a file
+    data = [f"data.train={tmp_path / 'r.jsonl'}", "data.options={}", "pretrain=null", "model.path=org/base"]
+    with pytest.raises(UserError, match=r"1 of .* golds are not right by accuracy"):
+        opened(*data)
+    _, dropped, _ = opened(*data, "data.bad_gold=drop")
+    assert len(dropped.train) + len(dropped.select) + len(dropped.report) == 59
+
+
+def test_stop_strings_are_the_templates_unless_the_recipe_gives_some(recipe_of):
+    from grpo.templates import get_template
+
+    assert rl.sampling_of(recipe_of()).stop == tuple(get_template("raw").stop)
+    assert rl.sampling_of(recipe_of("rollout.stop=['</answer>']")).stop == ("</answer>",)
+    assert rl.sampling_of(recipe_of("rollout.stop=[]")).stop == ()
+    sampling = rl.sampling_of(recipe_of("rollout.temperature=0.5", "rollout.max_tokens=7"))
+    assert (sampling.temperature, sampling.max_tokens, sampling.top_p) == (0.5, 7, 1.0)
+
+
+def test_a_base_without_a_tokenizer_is_the_users_mistake(base, tmp_path):
+    with pytest.raises(UserError, match=r"^model.path: no checkpoint with a tokenizer is at") as error:
+        rl.load_tokenizer(str(tmp_path / "nowhere"))
+    assert "\n" not in str(error.value)
+    shutil.copytree(base, tmp_path / "copy", ignore=shutil.ignore_patterns("tokenizer*"))
+    with pytest.raises(UserError, match="no checkpoint with a tokenizer"):
+        rl.load_tokenizer(str(tmp_path / "copy"))
+
+
+def test_an_engine_that_fails_is_closed_and_said(run, rule, monkeypatch):
+    from grpo.rollout.hf import HfEngine
+
+    closed = []
+    real = HfEngine.close
+    monkeypatch.setattr(HfEngine, "close", lambda self: closed.append(real(self)))
+
+    def dies(self):
+        raise EngineError("the engine died")
+        yield
+
+    monkeypatch.setattr(HfEngine, "finished", dies)
+    with pytest.raises(EngineError, match="the engine died"):
+        run(rule)
+    assert len(closed) == 1
