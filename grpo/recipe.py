@@ -42,9 +42,7 @@ class Pretrain(Section):
         description="share of problems worked step by step; the rest answered at once",
     )
     slips: float = Field(default=0.02, ge=0, le=1, description="share of worked digits that are wrong")
-    untagged: float = Field(
-        default=0.1, ge=0, le=1, description="share of examples with a missing or doubled tag"
-    )
+    untagged: float = Field(default=0.1, ge=0, le=1, description="share of examples with a missing tag")
     hidden_size: int = Field(default=128, ge=16, description="width of the decoder")
     layers: int = Field(default=3, ge=1, description="decoder layers")
     heads: int = Field(default=4, ge=1, description="attention heads")

@@ -14,6 +14,7 @@ from grpo.recipe_tree import Key, Tree
 from grpo.sources import FUNCTION, find_file
 from grpo.templates import get_template
 
+HEAD_WIDTHS = (32, 64, 80, 96, 112, 128)  # that vLLM's attention takes, on CPU too
 Problem = tuple[Key, str, str]
 
 
@@ -87,11 +88,11 @@ def _checkpoint(model: Any) -> Iterator[Problem]:
 
 
 def _decoder(pretrain: Any) -> Iterator[Problem]:
-    if pretrain and pretrain.hidden_size % (2 * pretrain.heads):
+    if pretrain and pretrain.hidden_size not in (width * pretrain.heads for width in HEAD_WIDTHS):
         yield (
             ("pretrain", "heads"),
-            f"{pretrain.heads} heads do not divide hidden_size {pretrain.hidden_size} into even widths",
-            "Rotary positions turn pairs of values",
+            f"{pretrain.heads} heads of hidden_size {pretrain.hidden_size} are of a width vLLM lacks",
+            f"Make hidden_size / heads one of {', '.join(map(str, HEAD_WIDTHS))}",
         )
 
 

@@ -8,16 +8,16 @@ import pickle
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from grpo.checkpoint import good_checkpoints, load_state, prune, save_checkpoint
+from grpo.checkpoint import load_state, prune, save_checkpoint
 from grpo.curves import draw_curves
 from grpo.environment import describe
-from grpo.errors import RunError, UserError
+from grpo.errors import RunError
+from grpo.folder import ENDS, RECIPE
 from grpo.metrics import MetricsLog, step_metrics
-from grpo.recipe_file import dump_recipe, load_recipe
+from grpo.recipe_file import dump_recipe
 from grpo.samples import write_samples
 from grpo.summary import print_summary, write_summary
 
@@ -37,18 +37,6 @@ if TYPE_CHECKING:
 # `select` may choose a checkpoint; `report` is what summary.json tells and chooses nothing; `sets` likewise
 Part = Literal["select", "report", "sets"]
 Evaluate = Callable[["RolloutEngine", Part], "list[Evaluation]"]
-RECIPE = "recipe.yaml"
-ENDS = ("base", "trained")  # evaluations that the summary compares
-# keys that a resumed run may change: they do not alter the steps already taken
-FREE = (
-    "train.steps",
-    "train.save_every",
-    "train.keep",
-    "train.max_ungraded",
-    "train.token_budget",
-    "eval",
-    "output.folder",
-)
 
 
 class Run:
@@ -212,90 +200,3 @@ def peak_bytes() -> int:
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def find_checkpoint(recipe: Recipe, *, resume: bool, overwrite: bool) -> Path | None:
-    """The checkpoint to go on from, after making sure that no other run would be lost. Changes nothing.
-
-    Args:
-        resume: go on from the newest good checkpoint (or start, where there is none yet).
-        overwrite: a run that is there will be moved aside.
-
-    Raises:
-        UserError: the folder holds a run and neither was asked, or the resumed recipe differs from its.
-    """
-    folder = Path(recipe.output.folder)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file", "output.folder", "Name a folder.")
-    if not (folder / RECIPE).exists():
-        if folder.is_dir() and any(folder.iterdir()):
-            raise UserError(
-                f"{folder} holds files that are not a run's", "output.folder", "Name another folder."
-            )
-        return None
-    if resume:
-        check_same_recipe(load_recipe(str(folder / RECIPE)), recipe)
-        found = good_checkpoints(folder / "checkpoints")
-        if found:
-            check_steps(recipe, int(found[-1].name.removeprefix("step-")))
-        return found[-1] if found else None
-    if not overwrite:
-        raise UserError(
-            f"{folder} already holds a run",
-            "output.folder",
-            "Add --resume to go on with it, or --overwrite to move it aside.",
-        )
-    return None
-
-
-def check_steps(recipe: Recipe, done: int) -> None:
-    """Refuses to end a run at a step that it has passed, or at which it was not evaluated as its last.
-
-    Raises:
-        UserError: train.steps is too small.
-    """
-    ends = (Path(recipe.output.folder) / "eval").glob(f"{ENDS[1]}-*.json")
-    ended = any(json.loads(path.read_text())["version"] == done for path in ends)
-    if recipe.train.steps < done or (recipe.train.steps == done and not ended):
-        raise UserError(
-            f"{recipe.train.steps}, but the run has taken {done} steps and was to take more",
-            "train.steps",
-            f"Resume with more than {done}.",
-        )
-
-
-def move_aside(folder: Path) -> Path | None:
-    """Renames a run's folder after the time it was started; None where there is none."""
-    if not (folder / RECIPE).exists():
-        return None
-    started = datetime.fromtimestamp((folder / RECIPE).stat().st_mtime)
-    aside = folder.with_name(f"{folder.name}.{started:%Y%m%d-%H%M%S}")
-    return folder.rename(aside)
-
-
-def check_same_recipe(old: Recipe, new: Recipe) -> None:
-    """Refuses to go on with a recipe that would have taken other steps.
-
-    Raises:
-        UserError: names the keys that differ.
-    """
-
-    def flat(value: Any, path: str = "") -> dict[str, Any]:
-        if isinstance(value, dict):
-            pairs = [flat(inner, f"{path}.{key}" if path else str(key)) for key, inner in value.items()]
-            return {key: inner for pair in pairs for key, inner in pair.items()}
-        return {path: value}
-
-    before, after = flat(old.model_dump(mode="json")), flat(new.model_dump(mode="json"))
-    changed = [
-        key
-        for key in before | after
-        if before.get(key) != after.get(key)
-        and not any(key == free or key.startswith(f"{free}.") for free in FREE)
-    ]
-    if changed:
-        raise UserError(
-            f"the run in {old.output.folder} was started with other values of {', '.join(changed)}",
-            "--resume",
-            "Resume with its own recipe.yaml, or start a new run in another output.folder.",
-        )

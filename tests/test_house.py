@@ -29,7 +29,18 @@ SKIP_REASONS = ("needs ", "data: ", "hardware: ")
 ARROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("rewards", ()),
     ("eval.sets", ()),
-    ("eval", ("rewards", "grpo.types", "grpo.data", "grpo.templates", "grpo.rollout", "grpo.gather", "grpo.errors")),
+    (
+        "eval",
+        (
+            "rewards",
+            "grpo.types",
+            "grpo.data",
+            "grpo.templates",
+            "grpo.rollout",
+            "grpo.gather",
+            "grpo.errors",
+        ),
+    ),
     ("grpo.cli", OURS),
     ("grpo.stages", OURS),
     ("grpo.report", OURS),

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from grpo.errors import UserError
+from grpo.folder import find_checkpoint, move_aside
 from grpo.live import view_for
 from grpo.quiet import quieten
 from grpo.recipe_checks import check_context
-from grpo.run import Part, Run, find_checkpoint, move_aside
+from grpo.run import Part, Run
 from grpo.scoring import Scorer
 from grpo.stages.pretrain import pretrain
 
@@ -37,7 +38,7 @@ def train(
     """Runs a recipe and returns its summary (what summary.json holds).
 
     Recipe and folder first, then data and golds, then the model, then the engine: nothing heavy is loaded
-    for a run that cannot start, and nothing of an old run is touched before the new one can.
+    for a run that cannot start. An old run is moved aside, never removed.
 
     Args:
         recipe: resolved, as `grpo.load_recipe` gives it.

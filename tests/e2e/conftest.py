@@ -14,7 +14,7 @@ import pytest
 
 RECIPE = """
 model: {dtype: float32, device: cpu}
-pretrain: {corpus: addition, hidden_size: 64, layers: 2, heads: 2, context: 64, steps: 20, batch_size: 32}
+pretrain: {corpus: addition, hidden_size: 64, layers: 2, heads: 1, context: 64, steps: 20, batch_size: 32}
 data: {train: addition, holdout: 0.2, options: {digits: 2, count: 200}}
 rollout: {group_size: 4, max_tokens: 24, context: 64, engine_args: {max_num_seqs: 32}}
 rewards: [{rule: accuracy}, {rule: "rules.py:brief", timeout: 120}]

@@ -13,7 +13,7 @@ from rewards.score import Score
 
 RECIPE = """
 model: {dtype: float32, device: cpu}
-pretrain: {corpus: addition, hidden_size: 32, layers: 1, heads: 2, context: 64, steps: 3, batch_size: 8}
+pretrain: {corpus: addition, hidden_size: 32, layers: 1, heads: 1, context: 64, steps: 3, batch_size: 8}
 data: {train: addition, holdout: 0.2, options: {digits: 2, count: 90}}
 rollout: {engine: hf, group_size: 2, max_tokens: 8, context: 64}
 rewards: [{rule: format}]

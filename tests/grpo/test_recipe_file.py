@@ -157,13 +157,13 @@ def test_pretraining_sets_the_longest_context(write):
         "pretrain: {context: 64, hidden_size: 60}\n" + GOOD.replace("model: {path: org/base}\n", "")
     )
     assert problems(recipe, "rollout.context=65", "rollout.max_tokens=8") == [
-        "r.yaml:1 pretrain.heads: 4 heads do not divide hidden_size 60 into even widths. "
-        "Rotary positions turn pairs of values",
+        "r.yaml:1 pretrain.heads: 4 heads of hidden_size 60 are of a width vLLM lacks. "
+        "Make hidden_size / heads one of 32, 64, 80, 96, 112, 128",
         "command line: rollout.context: 65 is more than pretrain.context 64 allows. "
         "Use fewer, or raise pretrain.context",
     ]
     assert "rollout.max_tokens: 64 is more" in problems(recipe, "rollout.max_tokens=64")[1]
-    ok = load_recipe(recipe, ["rollout.max_tokens=63", "pretrain.hidden_size=64"])
+    ok = load_recipe(recipe, ["rollout.max_tokens=63", "pretrain.hidden_size=128"])
     assert ok.pretrain is not None
     assert ok.pretrain.context == 64
 

@@ -10,10 +10,11 @@ from rich.console import Console
 
 from eval.run import summarise
 from grpo.errors import RunError, UserError
+from grpo.folder import check_same_recipe, find_checkpoint, move_aside
 from grpo.gather import Gathered
 from grpo.metrics import read_metrics
 from grpo.recipe import Rule
-from grpo.run import Run, check_same_recipe, find_checkpoint, move_aside
+from grpo.run import Run
 from grpo.scoring import Scorer
 from grpo.view import PlainView
 
@@ -64,7 +65,12 @@ def test_an_absent_or_empty_folder_is_free(recipe_of):
     assert not list(Path(recipe_of().output.folder).iterdir())
 
 
+def test_a_run_that_failed_before_its_first_step_holds_nothing(started):
+    assert find_checkpoint(started.recipe, resume=False, overwrite=False) is None
+
+
 def test_a_folder_with_a_run_says_how_to_resume_or_overwrite(started):
+    started.log.write(0, {"loss": 1.0})
     line = refused(started.recipe)
     assert line == (
         f"output.folder: {started.folder} already holds a run. "
