@@ -3,7 +3,7 @@
     python benchmarks/demo.py --seeds 1,2,3 --folder runs/demo_seeds
 
 A seed makes its own base, data order and samples. The control is the same run with the rewards permuted
-within each batch. A run that is finished is not repeated; one that was stopped goes on.
+within each batch. The base is also measured greedily, since that is a policy nobody had to train. A run that is finished is not repeated; one that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-ARMS = {"GRPO": [], "control": ["train.shuffle_rewards=true"]}
+GREEDY = "base, greedy"
+ARMS = {
+    "GRPO": [],
+    "control": ["train.shuffle_rewards=true"],
+    GREEDY: ["train.steps=1", "eval.temperature=0", "eval.samples=1"],
+}
+
+
+STYLES = ("thinking", "direct")
 
 
 def run(seed: int, overrides: list[str], folder: Path) -> dict[str, Any]:
@@ -38,19 +46,17 @@ def cell(estimate: dict[str, Any]) -> str:
     return f"{estimate['value']:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def row(seed: int, arm: str, which: str, summary: dict[str, Any]) -> list[str]:
+def row(seed: int, policy: str, end: dict[str, Any], seconds: float | None = None) -> list[str]:
     """One line of the table: pass@1, share and accuracy by style, mean length."""
-    end = summary[which]
     styles = end["styles"]
     return [
         f"{seed}",
-        arm if which == "trained" else "base",
+        policy,
         cell({"value": end["pass@1"], "interval": end["interval"]}),
         cell(styles["thinking"]["share"]),
-        cell(styles["thinking"]["pass@1"]),
-        cell(styles["direct"]["pass@1"]) if styles["direct"]["share"]["value"] else "–",
+        *[cell(styles[name]["pass@1"]) if styles[name]["share"]["value"] else "–" for name in STYLES],
         f"{end['mean_length']:.1f}",
-        f"{summary['seconds']:.0f}" if which == "trained" else "",
+        f"{seconds:.0f}" if seconds else "",
     ]
 
 
@@ -73,10 +79,12 @@ def main() -> None:
     rows: list[list[str]] = []
     for seed in map(int, arguments.seeds.split(",")):
         found = {
-            arm: run(seed, extra, arguments.folder / f"{arm.lower()}-{seed}") for arm, extra in ARMS.items()
+            arm: run(seed, extra, arguments.folder / f"{arm.lower().replace(', ', '-')}-{seed}")
+            for arm, extra in ARMS.items()
         }
-        rows.append(row(seed, "base", "base", found["GRPO"]))
-        rows += [row(seed, arm, "trained", summary) for arm, summary in found.items()]
+        rows.append(row(seed, "base", found["GRPO"]["base"]))
+        rows.append(row(seed, GREEDY, found[GREEDY]["base"]))
+        rows += [row(seed, arm, found[arm]["trained"], found[arm]["seconds"]) for arm in ("GRPO", "control")]
     if not sys.stdout.isatty():
         for line in (columns, ["---"] * len(columns), *rows):
             print("| " + " | ".join(line) + " |")

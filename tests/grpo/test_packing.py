@@ -215,11 +215,9 @@ def test_one_batch_costs_no_pass():
     assert with_old_logprobs(batches, lambda chunk: pytest.fail("a pass")) == batches
 
 
-def test_sequences_chunk_predicts_all_but_the_prompt():
+def test_sequences_chunk_predicts_all_but_the_first():
     rows = [[5, 6, 7], [8, 9], [1, 2, 3, 4]]
     chunk = sequences_chunk(rows)
     assert chunk.lengths == (3, 2, 4)
     assert chunk.token_ids[chunk.predicted].tolist() == [6, 7, 9, 2, 3, 4]
     assert chunk.completion_lengths.tolist() == [2, 1, 3]
-    chunk = sequences_chunk(rows, "cpu", [2, 2, 1])
-    assert chunk.token_ids[chunk.predicted].tolist() == [7, 2, 3, 4]

@@ -136,10 +136,11 @@ def test_the_end_of_another_thread_does_not_end_the_child(tmp_path, environment)
 
 def test_ctrl_c_reaches_the_parent_alone(tmp_path, environment):
     then = """
-    try: time.sleep(600)
+    try: print("waiting", flush=True); time.sleep(600)
     except KeyboardInterrupt: child.send(b"still here"); print(child.receive(30)); child.close()
     """
     parent, pids = run_parent(tmp_path, environment, then)
+    assert parent.stdout.readline() == "waiting\n"
     os.killpg(parent.pid, signal.SIGINT)  # as a terminal does: to the whole foreground group
     assert parent.communicate()[0] == "b'still here'\n"
     assert wait_gone(*pids)
