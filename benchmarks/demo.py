@@ -3,7 +3,8 @@
     python benchmarks/demo.py --seeds 1,2,3 --folder runs/demo_seeds
 
 A seed makes its own base, data order and samples. The control is the same run with the rewards permuted
-within each batch. The base is also measured greedily, since that is a policy nobody had to train. A run that is finished is not repeated; one that was stopped goes on.
+within each batch. The base is also measured greedily, since that is a policy nobody had to train. A run that
+is finished is not repeated; one that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -24,8 +25,6 @@ ARMS = {
     "control": ["train.shuffle_rewards=true"],
     GREEDY: ["train.steps=1", "eval.temperature=0", "eval.samples=1"],
 }
-
-
 STYLES = ("thinking", "direct")
 
 
