@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ class Gathered:
     groups: list[Group]
     retried: int = 0  # rollouts the engine failed on and drew again
     failed: int = 0  # rollouts it failed on twice: never trained, never scored
+    waited: float = 0.0  # seconds for rewards after the last rollout
     dropped: int = 0  # prompts left with fewer than two rollouts
 
 
@@ -82,7 +84,9 @@ def gather(
         if not wait.outstanding and len(wait.rollouts) >= min(2, samples):
             ordered = sorted(wait.rollouts, key=lambda r: r.sample)
             scorer.submit(Group(prompt, tuple(ordered)))
+    drawn = time.monotonic()
     scored = {group.prompt.id: group for group in scorer.drain()}
+    out.waited = time.monotonic() - drawn
     out.groups = [scored[prompt.id] for prompt in prompts if prompt.id in scored]
     out.dropped = len(prompts) - len(out.groups)
     if not out.groups:

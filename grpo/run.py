@@ -112,6 +112,7 @@ class Run:
         self.tokens += int(metrics["tokens"])
         wall = time.monotonic() - self._step_start
         metrics |= {"rollouts/retried": gathered.retried, "rollouts/failed": gathered.failed}
+        metrics["time/reward"] = gathered.waited
         metrics |= {f"time/{name}": seconds for name, seconds in self._phases.items()}
         metrics |= {"time/step": wall, "throughput/tokens_per_second": metrics["tokens"] / wall}
         metrics |= {"memory/peak_bytes": float(peak_bytes())}

@@ -69,7 +69,6 @@ class VllmEngine(RolloutEngine):
         self._scratch = scratch
         self._fault: str | None = None  # why it may no longer generate
         self._open: dict[int, Request] = {}
-        self._retried: set[int] = set()
         self._submitted = 0
         self._arrived: deque[Rollout] = deque()
         self._child = Child("grpo.rollout.vllm_child", log_file, {**UNLESS_SET, **os.environ, **ALWAYS})
@@ -147,12 +146,7 @@ class VllmEngine(RolloutEngine):
             request = self._open.pop(drawn.number, None)
             if request is None:
                 raise EngineError(f"completion {drawn.number} came back twice or was never asked for")
-            if drawn.error and drawn.number not in self._retried:
-                self._retried.add(self._submitted)
-                self.submit([request])
-            else:
-                self._retried.discard(drawn.number)
-                self._arrived.append(self._rollout(request, drawn))
+            self._arrived.append(self._rollout(request, drawn))
         if idle and received == self._submitted and self._open:
             raise EngineError(f"{len(self._open)} completions never came back")
 

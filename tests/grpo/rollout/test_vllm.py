@@ -112,9 +112,7 @@ def test_a_stop_string_ends_the_text_and_stays_in_it(untied, requests):
 
 def test_a_request_that_does_not_fit_comes_back_as_an_error(untied, requests):
     asked = requests(1, 1, length=200) + requests(1, 1, step=1)
-    before = untied._submitted
     rollouts = list(untied.generate(asked))
-    assert untied._submitted - before == 3  # the failing one was tried again, once
     failed = [rollout for rollout in rollouts if rollout.finish_reason == "error"]
     assert len(rollouts) == 2
     assert len(failed) == 1
