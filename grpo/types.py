@@ -24,7 +24,7 @@ FinishReason = Literal["stop", "length", "abort", "error"]
 class Prompt:
     """One row of a data set, rendered and tokenised."""
 
-    id: str  # unique and stable in its data set: a hash of the split key
+    id: str  # unique and stable in its data set: a hash of the prompt
     prompt: str | list[Message]  # as the row gives it; reward rules receive this
     answer: str | None  # the gold
     text: str  # rendered by the template, as the model reads it

@@ -102,7 +102,7 @@ def learn(
         scratch=run.folder,
         seed=recipe.output.seed,
     ) as engine:
-        probes = [prompt.token_ids for prompt in splits.train[:PROBES]]
+        probes = [p.token_ids for p in splits.train if len(p.token_ids) > 1][:PROBES]
         trainer.train(recipe, run, engine, prompts, probes, scorer, policy, reference, sampling, evaluate)
 
 
