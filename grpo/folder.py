@@ -46,13 +46,15 @@ def find_checkpoint(recipe: Recipe, *, resume: bool, overwrite: bool) -> Path | 
                 f"{folder} holds files that are not a run's", "output.folder", "Name another folder."
             )
         return None
+    if not read_metrics(folder):  # it failed before its first line: there is nothing to lose or to go on with
+        return None
     if resume:
         check_same_recipe(load_recipe(str(folder / RECIPE)), recipe)
         found = good_checkpoints(folder / "checkpoints")
         if found:
             check_steps(recipe, int(found[-1].name.removeprefix("step-")))
         return found[-1] if found else None
-    if not overwrite and read_metrics(folder):  # a run that failed before its first line holds nothing
+    if not overwrite:
         raise UserError(
             f"{folder} already holds a run",
             "output.folder",

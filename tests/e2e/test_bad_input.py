@@ -102,7 +102,8 @@ def test_reward_functions_that_cannot_be_used(refused, workplace, function, said
 def test_no_room_for_the_cache_and_a_folder_in_use(refused, workplace):
     line = refused("rollout.engine_args.kv_cache_memory_bytes=1000")
     assert "kv_cache_memory_bytes" in line
-    # what it left is a run's folder: another does not write over it
+    # what it left holds nothing; once a step is in it, another run does not write over it
+    (workplace / "run" / "metrics.jsonl").write_text('{"step": 0}\n')
     before = {path: path.stat().st_mtime_ns for path in (workplace / "run").rglob("*")}
     line = refused()
     assert "run already holds a run. Add --resume to go on with it, or --overwrite to move it aside." in line
