@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--tokens", type=int, default=48, help="tokens a completion, at most")
     sampling = Sampling(max_tokens=parser.parse_args().tokens)
-    table = Table("completions at once", "tokens/s", title="vLLM, 0.6 M parameters")
+    table = Table("completions at once", "tokens/s", title="vLLM, the demo's model")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tokenizer = build_tokenizer(CORPORA["addition"])

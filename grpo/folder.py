@@ -88,6 +88,22 @@ def move_aside(folder: Path) -> Path | None:
     return folder.rename(aside)
 
 
+def can_go_on(recipe: Recipe) -> bool:
+    """Whether a finished run can be resumed with more steps: not where they stretch its schedule."""
+    return recipe.train.schedule not in ("linear", "cosine")
+
+
+def go_on_command(recipe: Recipe, done: int) -> str:
+    """What to type after a finished run of `done` steps to train its policy further."""
+    folder = recipe.output.folder
+    command = f"grpo train {folder}/{RECIPE}"
+    if can_go_on(recipe):
+        return f"{command} train.steps={2 * done} --resume"
+    policy = f"model.path={folder}/checkpoints/step-{done}"
+    unset = " pretrain=null" if recipe.pretrain else ""
+    return f"{command} {policy}{unset} output.folder={folder}-2"
+
+
 def check_same_recipe(old: Recipe, new: Recipe) -> None:
     """Refuses to go on with a recipe that would have taken other steps.
 
@@ -101,8 +117,7 @@ def check_same_recipe(old: Recipe, new: Recipe) -> None:
             return {key: inner for pair in pairs for key, inner in pair.items()}
         return {path: value}
 
-    stretched = new.train.schedule in ("linear", "cosine")  # over all steps, so their number matters
-    free = FREE[1:] if stretched else FREE
+    free = FREE if can_go_on(new) else FREE[1:]
     before, after = flat(old.model_dump(mode="json")), flat(new.model_dump(mode="json"))
     changed = [
         key

@@ -36,20 +36,26 @@ class Pretrain(Section):
 
     corpus: str = Field(default="addition", description="name of a synthetic corpus in grpo/corpus.py")
     worked: float = Field(
-        default=0.25,
+        default=0.3,
         ge=0,
         le=1,
         description="share of problems worked step by step; the rest answered at once",
     )
     slips: float = Field(default=0.02, ge=0, le=1, description="share of worked digits that are wrong")
+    guesses: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="share of answers given at once that are wrong by one in one place",
+    )
     untagged: float = Field(default=0.1, ge=0, le=1, description="share of examples with a missing tag")
     hidden_size: int = Field(default=128, ge=16, description="width of the decoder")
-    layers: int = Field(default=3, ge=1, description="decoder layers")
+    layers: int = Field(default=2, ge=1, description="decoder layers")
     heads: int = Field(default=4, ge=1, description="attention heads")
     context: int = Field(default=256, ge=16, description="longest sequence, tokens")
-    steps: int = Field(default=900, ge=1, description="optimiser steps")
-    batch_size: int = Field(default=128, ge=1, description="examples a step")
-    lr: float = Field(default=2e-3, gt=0, description="peak learning rate")
+    steps: int = Field(default=1200, ge=1, description="optimiser steps")
+    batch_size: int = Field(default=64, ge=1, description="examples a step")
+    lr: float = Field(default=1.5e-3, gt=0, description="peak learning rate")
     seed: int = Field(default=0, description="seed of weights and corpus")
 
 

@@ -15,7 +15,7 @@ from grpo.checkpoint import load_state, prune, save_checkpoint
 from grpo.curves import draw_curves
 from grpo.environment import describe
 from grpo.errors import RunError
-from grpo.folder import ENDS, RECIPE
+from grpo.folder import ENDS, RECIPE, go_on_command
 from grpo.metrics import MetricsLog, step_metrics
 from grpo.recipe_file import dump_recipe
 from grpo.samples import write_samples
@@ -169,7 +169,6 @@ class Run:
         steps, seconds, tokens = self.done, self.seconds, self.tokens
         draw_curves(self.folder, grader)
         summary = write_summary(self.folder, base, trained, steps=steps, seconds=seconds, tokens=tokens)
-        command = f"grpo train {self.folder / RECIPE} train.steps={2 * self.done} --resume"
         print_summary(
             console,
             self.folder,
@@ -178,7 +177,7 @@ class Run:
             steps=steps,
             seconds=seconds,
             tokens=tokens,
-            next_command=command,
+            next_command=go_on_command(self.recipe, steps),
         )
         return summary
 

@@ -23,13 +23,15 @@ class HfEngine(RolloutEngine):
         dtype: "float32" or "bfloat16".
         context: longest sequence in tokens; the model's own when None.
         version: version of the checkpoint's weights.
+        device: where it computes: the trainer's own device.
     """
 
-    def __init__(self, checkpoint: str, *, dtype: str, context: int | None, version: int) -> None:
+    def __init__(
+        self, checkpoint: str, *, dtype: str, context: int | None, version: int, device: str = "cpu"
+    ) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         model: Any = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=getattr(torch, dtype))
         self._model = model.eval().requires_grad_(False).to(device)
         self._tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint)

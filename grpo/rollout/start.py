@@ -20,6 +20,7 @@ def start_engine(
     log_file: Path,
     scratch: Path,
     seed: int,
+    device: str,
 ) -> RolloutEngine:
     """The engine of `rollout.engine`, ready to generate; `with` closes it.
 
@@ -31,6 +32,7 @@ def start_engine(
         log_file: receives what an engine in a process of its own prints.
         scratch: existing folder whose disk carries weight updates that memory has no room for.
         seed: of whatever the requests do not seed themselves.
+        device: the trainer's, which an engine in its process shares.
     """
 
     def vllm() -> RolloutEngine:
@@ -46,7 +48,7 @@ def start_engine(
         )
 
     def hf() -> RolloutEngine:
-        return HfEngine(checkpoint, dtype=dtype, context=rollout.context, version=version)
+        return HfEngine(checkpoint, dtype=dtype, context=rollout.context, version=version, device=device)
 
     engines: dict[str, Callable[[], RolloutEngine]] = {"vllm": vllm, "hf": hf}
     return engines[rollout.engine]()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from grpo.view import View
 
 PAD, END, UNKNOWN = "<pad>", "<end>", "<unk>"
+INIT_STD, ROPE_THETA = 0.06, 100.0  # for widths near 128 and sequences of at most a few hundred tokens
 WARMUP_STEPS, FINAL_LR = 50, 0.02  # linear warm-up, then linear decay to this share of the peak
 SHOW_EVERY = 25  # steps
 
@@ -152,7 +153,8 @@ def build_decoder(spec: Pretrain, tokenizer: PreTrainedTokenizerFast) -> LlamaFo
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
-        rope_parameters={"rope_type": "default", "rope_theta": 1000.0},
+        initializer_range=INIT_STD,
+        rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
     )
     torch.manual_seed(spec.seed)
     model: LlamaForCausalLM = LlamaForCausalLM(config)

@@ -101,6 +101,7 @@ def learn(
         log_file=run.folder / "engine.log",
         scratch=run.folder,
         seed=recipe.output.seed,
+        device=str(policy.device),
     ) as engine:
         probes = [p.token_ids for p in splits.train if len(p.token_ids) > 1][:PROBES]
         trainer.train(recipe, run, engine, prompts, probes, scorer, policy, reference, sampling, evaluate)
@@ -187,7 +188,8 @@ def context_of(recipe: Recipe, base: str) -> int:
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(base).get_text_config()
-    check_context(recipe, Path(base) / "config.json") if Path(base).is_dir() else None
+    if Path(base).is_dir():
+        check_context(recipe, Path(base) / "config.json")
     return recipe.rollout.context or int(config.max_position_embeddings)
 
 

@@ -29,7 +29,7 @@ def key_of(example):
 
 
 def test_working_without_slips_is_right():
-    assert worked_sum(347, 285, 0.0, random.Random(0)) == ("7+5+0=12,2;4+8+1=13,32;3+2+1=6,632", 632)
+    assert worked_sum(347, 285, 0.0, random.Random(0)) == ("7+5+0=12,2;4+8+1=13,32;3+2+1=06,632", 632)
     assert worked_sum(9, 9, 0.0, random.Random(0)) == ("9+9+0=18,18", 18)
     assert worked_sum(95, 5, 0.0, random.Random(0)) == ("5+5+0=10,0;9+0+1=10,100", 100)
     for a, b in [(random.Random(i).randrange(10000), random.Random(-i).randrange(10000)) for i in range(500)]:
@@ -46,7 +46,7 @@ def test_a_slip_is_carried_on():
             wrote, so_far = right.split(",")
             assert left == f"5+4+{carry}"  # goes on from what it wrote, not from what is right
             seen.add(int(wrote) - 9 - carry)
-            result = (wrote if place == 2 else wrote[-1]) + result
+            result = (str(int(wrote)) if place == 2 else wrote[-1]) + result
             assert so_far == result
             carry = int(wrote) // 10
         assert total == int(result)
@@ -65,7 +65,7 @@ def test_slips_come_in_the_share_asked_for():
 
 
 def test_both_styles_in_the_shares_asked_for():
-    made = examples(4000, worked=0.3, slips=0.0, untagged=0.0)
+    made = examples(4000, worked=0.3, slips=0.0, guesses=0.0, untagged=0.0)
     worked = 0
     for example in made:
         a, b = operands(example)
@@ -75,6 +75,20 @@ def test_both_styles_in_the_shares_asked_for():
         assert thought in ("", worked_sum(a, b, 0.0, random.Random(0))[0])
         worked += bool(thought)
     assert abs(worked / 4000 - 0.3) < 0.03
+
+
+def test_guesses_are_wrong_by_one_in_one_place_in_the_share_asked_for():
+    made = examples(4000, worked=0.5, slips=0.0, guesses=0.4, untagged=0.0)
+    off = []
+    for example in made:
+        thought, answer = WHOLE.fullmatch(example.completion).groups()
+        wrong = int(answer) - sum(operands(example))
+        if thought:
+            assert wrong == 0
+        else:
+            off.append(wrong)
+    assert abs(sum(map(bool, off)) / len(off) - 0.4) < 0.04
+    assert set(off) == {0, 1, -1, 10, -10, 100, -100}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 1.0])

@@ -10,10 +10,11 @@ from rich.console import Console
 
 from eval.run import summarise
 from grpo.errors import RunError, UserError
-from grpo.folder import check_same_recipe, find_checkpoint, move_aside
+from grpo.folder import check_same_recipe, find_checkpoint, go_on_command, move_aside
 from grpo.gather import Gathered
 from grpo.metrics import read_metrics
 from grpo.recipe import Rule
+from grpo.recipe_file import dump_recipe, load_recipe
 from grpo.run import Run
 from grpo.scoring import Scorer
 from grpo.view import PlainView
@@ -176,10 +177,22 @@ def test_a_run_cannot_end_at_a_step_it_has_passed(interrupted, recipe_of, group_
 
 
 def test_the_recorded_recipe_is_one_that_resumes(interrupted):
-    from grpo.recipe_file import load_recipe
-
     again = load_recipe(interrupted.folder / "recipe.yaml", ["train.steps=9"])
     assert find_checkpoint(again, resume=True, overwrite=False).name == "step-4"
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_the_next_command_is_one_that_is_accepted(interrupted, recipe_of, schedule):
+    """A schedule over all steps cannot be stretched: there a new run starts from the trained policy."""
+    recipe = recipe_of(f"train.schedule={schedule}")
+    (interrupted.folder / "recipe.yaml").write_text(dump_recipe(recipe))
+    said = go_on_command(recipe, 4).split()
+    overrides = [word for word in said[3:] if "=" in word]
+    again = load_recipe(said[2], overrides)
+    found = find_checkpoint(again, resume="--resume" in said, overwrite=False)
+    at = interrupted.folder / "checkpoints" / "step-4"
+    assert at in (found, Path(again.model.path or ""))
+    assert again.pretrain is None or again.train.steps == 8
 
 
 def test_mostly_ungraded_completions_stop_the_run(started, scorer, drawn, group_of):

@@ -22,6 +22,7 @@ def test_the_table(name, kind, checkpoint, requests, tmp_path, monkeypatch):
         log_file=tmp_path / "engine.log",
         scratch=tmp_path,
         seed=0,
+        device="cpu",
     ) as engine:
         assert isinstance(engine, kind)
         assert engine.version == 7
