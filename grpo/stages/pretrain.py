@@ -144,7 +144,7 @@ def build_decoder(spec: Pretrain, tokenizer: PreTrainedTokenizerFast) -> LlamaFo
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=spec.hidden_size,
-        intermediate_size=3 * spec.hidden_size,
+        intermediate_size=4 * spec.hidden_size,
         num_hidden_layers=spec.layers,
         num_attention_heads=spec.heads,
         num_key_value_heads=spec.heads,
