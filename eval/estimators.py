@@ -97,6 +97,8 @@ def rate_estimate(values_Q: Sequence[float], completions: int) -> Estimate:
 def mean_estimate(values_Q: Sequence[float]) -> Estimate:
     """Mean of unbounded per-question values (a length, a score) with the t interval over questions.
 
+    Where no value is negative, neither is the interval.
+
     Args:
         values_Q: [Q] values; with fewer than two the interval is not known (NaN).
     """
@@ -104,7 +106,8 @@ def mean_estimate(values_Q: Sequence[float]) -> Estimate:
         return Estimate(values_Q[0] if values_Q else math.nan, math.nan, math.nan)
     mean = statistics.fmean(values_Q)
     half = t_quantile(len(values_Q) - 1) * statistics.stdev(values_Q) / math.sqrt(len(values_Q))
-    return Estimate(mean, mean - half, mean + half)
+    least = 0.0 if min(values_Q) >= 0 else -math.inf
+    return Estimate(mean, max(least, mean - half), mean + half)
 
 
 @functools.cache

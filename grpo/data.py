@@ -122,7 +122,8 @@ def _prompts(
             f"tokens that rollout.max_tokens leaves of the context; the longest has {longest}"
         )
         if data.overlong == "error" or not fitting:
-            raise UserError(what, data.train, "Raise rollout.context, or set data.overlong: drop")
+            other = "set data.overlong: drop" if fitting else "lower rollout.max_tokens"
+            raise UserError(what, data.train, f"Raise rollout.context, or {other}")
         log.warning("%s: %s; dropped", data.train, what)
     return fitting
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,11 @@ def find_checkpoint(recipe: Recipe, *, resume: bool, overwrite: bool) -> Path | 
         UserError: the folder holds a run and neither was asked, or the resumed recipe differs from its.
     """
     folder = Path(recipe.output.folder)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file", "output.folder", "Name a folder.")
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(f"{there} is a file", "output.folder", "Name a folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{there} cannot be written to", "output.folder", "Name another folder.")
     if not (folder / RECIPE).exists():
         if folder.is_dir() and any(folder.iterdir()):
             raise UserError(

@@ -8,7 +8,11 @@ import os
 def quieten() -> None:
     """No progress bars and warnings of transformers, no telemetry of the hub or TRL."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    import logging as standard
+
     from transformers.utils import logging
+
+    standard.getLogger("huggingface_hub").setLevel(standard.ERROR)  # a line for every retry without network
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()

@@ -56,7 +56,7 @@ class Pretrain(Section):
     steps: int = Field(default=1000, ge=1, description="optimiser steps")
     batch_size: int = Field(default=64, ge=1, description="examples a step")
     lr: float = Field(default=1.5e-3, gt=0, description="peak learning rate")
-    seed: int = Field(default=0, description="seed of weights and corpus")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="seed of weights and corpus")
 
 
 class Data(Section):
@@ -222,7 +222,9 @@ class Output(Section):
     """Where the run goes."""
 
     folder: str = Field(min_length=1, description="run folder")
-    seed: int = Field(default=0, description="seed of data order, sampling and everything else random")
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="seed of data order, sampling and everything else random"
+    )
 
 
 class Recipe(Section):

@@ -199,7 +199,7 @@ def _explain(detail: ErrorDetails, keys: Sequence[str]) -> tuple[str, str]:
         return f"{got!r} is none of {', '.join(names)}", suggest(str(got), names, "")
     if kind in _BOUNDS:
         bound, words = _BOUNDS[kind]
-        return f"{words} {context[bound]:g}, is {got!r}", _WHY.get(str(detail["loc"][-1]), "")
+        return f"{words} {context[bound]:.12g}, is {got!r}", _WHY.get(str(detail["loc"][-1]), "")
     if kind in ("too_short", "too_long"):
         count = context.get("min_length", context.get("max_length"))
         return f"should have {'at least' if kind == 'too_short' else 'at most'} {count} item(s)", ""

@@ -64,6 +64,7 @@ def parse_source(text: str, folder: Path = Path()) -> Source:
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         return Source("hub", name, split or "train")
     near = suggest(name, registry.names(), "Sets")
+    near += "" if near.endswith("?") else "."
     raise UserError(
         f"no data set {name!r}", "", f"{near} Files end in .jsonl, .parquet or .csv; hub ids are org/name"
     )

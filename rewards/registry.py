@@ -59,9 +59,8 @@ def get(name: str) -> RuleFunction:
     _discover()
     if name not in _RULES:
         hint = nearest(name, _RULES)
-        raise RuleError(
-            f"no rule is named {name!r}", "", f"{hint} Your own: path/to/file.py:function".strip()
-        )
+        end = "" if hint.endswith("?") else "."
+        raise RuleError(f"no rule is named {name!r}", "", f"{hint}{end} Your own: path/to/file.py:function")
     return _RULES[name]
 
 

@@ -6,6 +6,7 @@ Exit codes: 0 success, 1 the work failed, 2 the user's input was wrong, 130 inte
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, MutableMapping, Sequence
 from importlib import import_module
@@ -97,9 +98,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(error.exit_code)
     except SystemExit as end:
         if end.code == 130:
-            _say("[yellow]interrupted[/]")
+            _say(f"[yellow]interrupted[/]{_how_to_resume(arguments or sys.argv[1:])}")
         raise
     sys.exit(0)
+
+
+def _how_to_resume(arguments: Sequence[str]) -> str:
+    """What to type after Ctrl-C; empty for commands that cannot go on."""
+    from rich.markup import escape
+
+    if not arguments or arguments[0] != "train":
+        return ""
+    kept = [argument for argument in arguments if argument not in ("--overwrite", "--resume")]
+    return escape(f"; to go on from the newest checkpoint: grpo {shlex.join(kept)} --resume")
 
 
 def report(error: GrpoError) -> None:
@@ -113,4 +124,4 @@ def report(error: GrpoError) -> None:
 def _say(markup: str) -> None:
     from rich.console import Console
 
-    Console(stderr=True).print(markup, soft_wrap=True, highlight=False)
+    Console(stderr=True).print(markup, soft_wrap=True, highlight=False, emoji=False)

@@ -115,8 +115,8 @@ def no_room(reason: str) -> UserError:
     return UserError(
         f"no room for the KV cache: {reason}",
         "rollout",
-        "lower rollout.context or rollout.max_tokens, or set rollout.engine_args.kv_cache_memory_bytes or "
-        "VLLM_CPU_KVCACHE_SPACE (GiB)",
+        "Lower rollout.context or rollout.max_tokens, or set rollout.engine_args.kv_cache_memory_bytes or "
+        "VLLM_CPU_KVCACHE_SPACE (whole GiB)",
     )
 
 

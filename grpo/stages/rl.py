@@ -13,6 +13,7 @@ from grpo.folder import find_checkpoint, move_aside
 from grpo.live import view_for
 from grpo.quiet import quieten
 from grpo.recipe_checks import check_context
+from grpo.rows import read_items
 from grpo.run import Part, Run
 from grpo.scoring import Scorer
 from grpo.stages.pretrain import pretrain
@@ -54,6 +55,8 @@ def train(
     with Scorer(recipe.rewards, trainer_state=state) as scorer:
         graders = [rule.name for rule in scorer.rules if rule.grades_answer]
         with view_for(console, folder.name, *graders[:1]) as view:
+            if recipe.pretrain:
+                read_items(recipe.data, seed=recipe.output.seed)  # a mistake there is told before the minutes
             base = base_checkpoint(recipe, view)
             tokenizer = load_tokenizer(base)
             view.phase("reading the data")

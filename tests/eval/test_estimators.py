@@ -135,6 +135,13 @@ def test_pass_at_k_of_too_few_samples_says_so():
         pass_at_k([[1, 0]], 0)
 
 
+def test_a_mean_of_lengths_has_no_negative_bound():
+    estimate = mean_estimate([1.0, 0.0, 40.0])
+    assert estimate.low == 0
+    assert mean_estimate([1.0, -1.0, 40.0]).low < 0
+    assert estimate.high == mean_estimate([2.0, 1.0, 41.0]).high - 1
+
+
 def test_mean_estimate_is_the_t_interval():
     estimate = mean_estimate([1.0, 2.0, 3.0, 4.0])
     half = 3.182 * math.sqrt(5 / 3) / 2  # t of 3 degrees, standard deviation of 1 to 4

@@ -123,9 +123,9 @@ def test_prompts_that_are_too_long_are_dropped_and_counted_or_refused(tmp_path, 
     with caplog.at_level(logging.WARNING):
         assert len(opened(data, tokenizer, longest=8).train) == 89
     assert "1 of 90 prompts are longer than the 8 tokens" in caplog.text
-    with pytest.raises(UserError, match="1 of 90 prompts are longer"):
+    with pytest.raises(UserError, match=r"1 of 90 prompts are longer.*or set data.overlong: drop"):
         opened(data.model_copy(update={"overlong": "error"}), tokenizer, longest=8)
-    with pytest.raises(UserError, match="90 of 90 prompts are longer"):
+    with pytest.raises(UserError, match=r"90 of 90 prompts are longer.*or lower rollout.max_tokens"):
         opened(data, tokenizer, longest=2)
 
 

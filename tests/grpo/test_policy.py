@@ -223,14 +223,18 @@ def test_the_kl_pulls_back(policy_of, recipe_of):
     assert away[-1] < 0.5 * away[0]
 
 
-@pytest.mark.parametrize("broken", ["no folder", "no weights", "no config"])
+@pytest.mark.parametrize("broken", ["no folder", "no weights", "no config", "cut weights"])
 def test_a_checkpoint_that_is_not_there_is_the_users_mistake(broken, base, tmp_path):
     import shutil
 
     folder = tmp_path / "copy"
     if broken != "no folder":
         shutil.copytree(base, folder)
-        (folder / {"no weights": "model.safetensors", "no config": "config.json"}[broken]).unlink()
+        weights = folder / "model.safetensors"
+        if broken == "cut weights":
+            weights.write_bytes(weights.read_bytes()[:-9])
+        else:
+            {"no weights": weights, "no config": folder / "config.json"}[broken].unlink()
     with pytest.raises(UserError, match=r"^model.path: no checkpoint could be loaded from") as error:
         load_model(folder, torch.float32, Train())
     assert "\n" not in str(error.value)

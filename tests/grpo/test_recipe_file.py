@@ -140,6 +140,8 @@ outptu: {}
         ("rewards=[]", "should have at least 1 item(s)"),
         ("rewards.0.rule=nowhere.py:f", "no such file 'nowhere.py'"),
         ("output.folder=''", "should not be empty"),
+        ("output.seed=-1", "should be at least 0, is -1"),
+        ("output.seed=4294967296", "should be below 4294967296, is 4294967296"),
         ("train.lr=.nan", "should be a finite number, is nan"),
         ("rewards.0.weight=.inf", "should be a finite number"),
         ("rollout=3", "should be a mapping"),

@@ -90,6 +90,13 @@ def test_a_folder_of_something_else_is_never_touched(recipe_of, flags):
     shutil.rmtree(folder)
     folder.write_text("x")
     assert "is a file. Name a folder." in refused(recipe_of(), **flags)
+    inside = recipe_of(f"output.folder={folder}/below/it")
+    assert f"{folder} is a file. Name a folder." in refused(inside, **flags)
+
+
+def test_a_folder_that_cannot_be_made_is_refused_at_once(recipe_of, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    assert "cannot be written to. Name another folder." in refused(recipe_of())
 
 
 def test_overwriting_moves_the_whole_run_aside(started, recipe_of):

@@ -86,7 +86,11 @@ def test_markup_in_an_error_is_printed_as_it_is(run):
     [
         (UserError("bad", "here", "Do this"), 2, "error: here: bad. Do this\n"),
         (RunError("failed"), 1, "error: failed\n"),
-        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (
+            KeyboardInterrupt(),
+            130,
+            "interrupted; to go on from the newest checkpoint: grpo train demo --dry-run --resume\n",
+        ),
     ],
 )
 def test_exit_codes(run, monkeypatch, raised, code, said):
@@ -95,6 +99,13 @@ def test_exit_codes(run, monkeypatch, raised, code, said):
 
     monkeypatch.setattr("grpo.dry_run.plan", plan)
     assert run("train", "demo", "--dry-run") == (code, "", said)
+
+
+def test_colons_in_an_error_are_no_emoji(run):
+    code, _, err = run("train", "demo", "data.train=here:train:ok", "--dry-run")
+    assert code == 2
+    assert "here:train:ok" in err or "'here'" in err
+    assert err.isascii()
 
 
 def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
