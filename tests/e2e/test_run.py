@@ -161,7 +161,8 @@ def test_ctrl_c_is_one_line_and_leaves_no_one(start, workplace, whole, when):
     os.killpg(run.process.pid, signal.SIGINT)
     code, out, err = run.end()
     (workplace / "hold").unlink()
-    assert (code, err) == (130, "interrupted\n")
+    resume = f"grpo train tiny.yaml output.folder={folder.name} --resume"
+    assert (code, err) == (130, f"interrupted; to go on from the newest checkpoint: {resume}\n")
     assert "Traceback" not in out
     assert run.wait_until_gone() == {}
     assert set(os.listdir("/dev/shm")) <= shared_memory
