@@ -30,7 +30,7 @@ def measure() -> float:
     tokenizer = build_tokenizer(corpus)
     module = TokenLogprobs(build_decoder(spec, tokenizer))
     optimizer = torch.optim.AdamW(module.parameters(), fused=True)
-    stream = corpus.examples(spec, {"digits": 4}, lambda key: False)
+    stream = corpus.examples(spec, {"digits": 5}, lambda key: False)
     start = 0.0
     for step in range(WARM + STEPS):
         if step == WARM:

@@ -90,8 +90,15 @@ class Run:
         """Stops a run whose completions could mostly not be graded: it would train on what is left.
 
         Raises:
-            RunError: their share is over train.max_ungraded.
+            RunError: their share is over train.max_ungraded, or no rule scored any of the first step's.
         """
+        scores = [score for group in gathered.groups for row in group.scores for score in row]
+        if self.done == 0 and scores and all(score.score is None for score in scores):
+            raise RunError(
+                "no rule gave any completion a score: there is nothing to learn from",
+                "step 0",
+                "Try the rules with `grpo reward`; None and NaN mean that a rule does not apply.",
+            )
         ungraded, limit = scorer.metrics(gathered.groups)["reward/ungraded"], self.recipe.train.max_ungraded
         if ungraded > limit:
             path = write_samples(self.folder, self.done, gathered.groups, scorer.names)

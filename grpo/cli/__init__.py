@@ -107,7 +107,7 @@ def _how_to_resume(arguments: Sequence[str]) -> str:
     """What to type after Ctrl-C; empty for commands that cannot go on."""
     from rich.markup import escape
 
-    if not arguments or arguments[0] != "train":
+    if not arguments or arguments[0] != "train" or "--dry-run" in arguments:
         return ""
     kept = [argument for argument in arguments if argument not in ("--overwrite", "--resume")]
     return escape(f"; to go on from the newest checkpoint: grpo {shlex.join(kept)} --resume")

@@ -208,6 +208,8 @@ def test_mostly_ungraded_completions_stop_the_run(started, scorer, drawn, group_
     from rewards.score import Score
 
     started.check_graded(scorer, drawn(1.0, None))  # a rule that does not apply has not failed
+    with pytest.raises(RunError, match="no rule gave any completion a score"):
+        started.check_graded(scorer, drawn(None, None))
     failed = [(Score(None, "error", 0.0, {"error": "KeyError"}),), (Score(1.0, "ok", 0.0, {}),)]
     broken = Gathered([replace(drawn(1.0, 1.0).groups[0], scores=tuple(failed))])
     with pytest.raises(RunError, match=r"50% of the completions could not be graded, over .* 20%.*parquet"):

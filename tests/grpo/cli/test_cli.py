@@ -86,11 +86,7 @@ def test_markup_in_an_error_is_printed_as_it_is(run):
     [
         (UserError("bad", "here", "Do this"), 2, "error: here: bad. Do this\n"),
         (RunError("failed"), 1, "error: failed\n"),
-        (
-            KeyboardInterrupt(),
-            130,
-            "interrupted; to go on from the newest checkpoint: grpo train demo --dry-run --resume\n",
-        ),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
 )
 def test_exit_codes(run, monkeypatch, raised, code, said):
@@ -102,10 +98,9 @@ def test_exit_codes(run, monkeypatch, raised, code, said):
 
 
 def test_colons_in_an_error_are_no_emoji(run):
-    code, _, err = run("train", "demo", "data.train=here:train:ok", "--dry-run")
+    code, _, err = run("train", "here:train:ok")
     assert code == 2
-    assert "here:train:ok" in err or "'here'" in err
-    assert err.isascii()
+    assert err.startswith("error: here:train:ok: ")
 
 
 def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
