@@ -1,8 +1,9 @@
 """A child process that never outlives its parent, and the line to it.
 
-The child leads a session of its own, so Ctrl-C in the terminal reaches the parent alone. It dies with the
-parent in two ways: the kernel kills it when the thread that started it ends, and it kills its own process
-group when the line closes. What it prints goes to a log file, whose end explains a death.
+The child leads a session of its own, so Ctrl-C in the terminal reaches the parent alone. It kills its own
+process group, itself included, when the line closes and when the kernel tells it that the thread that
+started it has ended (a copy of the line, forked off the parent, can keep it open). What it prints goes to a
+log file, whose end explains a death.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any, NoReturn
 from grpo.errors import EngineError, GrpoError
 
 PR_SET_PDEATHSIG = 1
+PARENT_ENDED = signal.SIGHUP
 CLOSE_SECONDS = 5.0  # for the child to end by itself before it is killed
 ERROR_LINE = re.compile(r"\b\w*(Error|Exception|Interrupt)\b(: .*)?$")
 LOG_PREFIX = re.compile(r"^(\(.*?\) )?([A-Z]+ [\d-]+ [\d:.]+ )?(\[[\w.]+:\d+\] )?")
@@ -144,7 +146,11 @@ def follow_parent(line: Connection, parent: int) -> None:
         parent: process id of the parent, or 0 where its starting thread may end before it.
     """
     if parent:
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        # Blocked in every thread started from here, so that it waits for the thread that kills the group: the
+        # kernel's own SIGKILL would end this process alone, and leave its children behind.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {PARENT_ENDED})
+        threading.Thread(target=_end_on_signal, daemon=True).start()
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, PARENT_ENDED)
         if os.getppid() != parent:  # it died before the call
             os._exit(1)
     threading.Thread(target=_end_with, args=(line.fileno(),), daemon=True).start()
@@ -155,6 +161,11 @@ def receive_file(line: Connection) -> int:
     with socket.socket(fileno=os.dup(line.fileno())) as raw:
         _, descriptors, _, _ = socket.recv_fds(raw, 1, 1)
     return descriptors[0]
+
+
+def _end_on_signal() -> None:
+    signal.sigwait({PARENT_ENDED})
+    os.killpg(0, signal.SIGKILL)
 
 
 def _end_with(descriptor: int) -> None:

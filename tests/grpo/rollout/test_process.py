@@ -108,11 +108,26 @@ def test_close_ends_child_and_grandchild(child):
     assert wait_gone(child.pid, grandchild)
 
 
-def test_killing_the_parent_ends_the_child(tmp_path, environment):
-    parent, (child, _) = run_parent(tmp_path, environment, "time.sleep(600)")
+def test_killing_the_parent_ends_child_and_grandchild(tmp_path, environment):
+    parent, pids = run_parent(tmp_path, environment, "time.sleep(600)")
     parent.kill()
     parent.communicate()
-    assert wait_gone(child)
+    assert wait_gone(*pids)
+
+
+def test_a_copy_of_the_line_does_not_keep_the_child_alive(tmp_path, environment):
+    fork = """
+    fork = os.fork()
+    if fork: print(fork, flush=True)
+    time.sleep(600)
+    """
+    parent, pids = run_parent(tmp_path, environment, fork)
+    copy = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    assert wait_gone(*pids)
+    assert is_alive(copy)
+    os.kill(copy, signal.SIGKILL)
 
 
 def test_an_error_in_the_parent_ends_child_and_grandchild(tmp_path, environment):
