@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -68,14 +68,20 @@ def open_data(
     splits: dict[str, list[Prompt]] = {"train": [], "select": [], "report": []}
     for item, prompt in prompts:
         splits[half(item.key) if in_holdout(item.key, data.holdout) else "train"].append(prompt)
-    for name, members in splits.items():
-        if not members and (data.holdout or name == "train"):
+    check_splits({name: len(members) for name, members in splits.items()}, data.holdout)
+    return DataSplits(splits["train"], _in_hash_order(splits["select"]), _in_hash_order(splits["report"]))
+
+
+def check_splits(counts: Mapping[str, int], holdout: float) -> None:
+    """Raises UserError where a split is empty. `counts` are prompts by split."""
+    total = sum(counts.values())
+    for name, count in counts.items():
+        if not count:
             raise UserError(
-                f"a holdout of {data.holdout:g} leaves none of {len(prompts)} prompts for the {name} split",
+                f"a holdout of {holdout:g} leaves none of {total} prompts for the {name} split",
                 "data.holdout",
                 "Change the share, or give more rows",
             )
-    return DataSplits(splits["train"], _in_hash_order(splits["select"]), _in_hash_order(splits["report"]))
 
 
 def open_set(
@@ -91,12 +97,17 @@ def open_set(
 
     A named set brings its own columns and gold; any other source is read with those of `data`.
     """
+    data = data_of_set(source, data, folder)
+    prompts = _prompts(read_items(data, seed=seed, folder=folder), data, tokenizer, max_prompt_tokens)
+    return _in_hash_order([prompt for _, prompt in prompts])
+
+
+def data_of_set(source: str, data: Data, folder: Path = Path()) -> Data:
+    """The data section by which one of `eval.sets` is read."""
     own: dict[str, Any] = {"train": source, "split_key": None, "options": {}}
     if parse_source(source, folder).kind == "set":
         own |= {"columns": {}, "gold": None}
-    data = data.model_copy(update=own)
-    prompts = _prompts(read_items(data, seed=seed, folder=folder), data, tokenizer, max_prompt_tokens)
-    return _in_hash_order([prompt for _, prompt in prompts])
+    return data.model_copy(update=own)
 
 
 def _in_hash_order(prompts: list[Prompt]) -> list[Prompt]:
@@ -109,11 +120,10 @@ def _prompts(
     template = get_template(data.template)
     texts = [template.render(item.prompt, data.system, tokenizer) for item in items]
     tokens = tokenizer(texts, add_special_tokens=template.special_tokens)["input_ids"]
-    made = []
-    for item, text, token_ids in zip(items, texts, tokens, strict=True):
-        name = _digest("id", canonical(item.prompt)).hex()
-        prompt = Prompt(name, item.prompt, item.answer, text, tuple(token_ids), item.columns)
-        made.append((item, prompt))
+    made = [
+        (item, prompt_of(item, text, token_ids))
+        for item, text, token_ids in zip(items, texts, tokens, strict=True)
+    ]
     fitting = [pair for pair in made if len(pair[1].token_ids) <= max_prompt_tokens]
     if len(fitting) < len(made):
         longest = max(len(prompt.token_ids) for _, prompt in made)
@@ -126,6 +136,12 @@ def _prompts(
             raise UserError(what, data.train, f"Raise rollout.context, or {other}")
         log.warning("%s: %s; dropped", data.train, what)
     return fitting
+
+
+def prompt_of(item: Item, text: str, token_ids: Sequence[int]) -> Prompt:
+    """A prompt from its item, its rendered text and the text's tokens."""
+    name = _digest("id", canonical(item.prompt)).hex()
+    return Prompt(name, item.prompt, item.answer, text, tuple(token_ids), item.columns)
 
 
 class PromptStream:

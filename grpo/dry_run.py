@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from grpo.data import half, in_holdout
+from grpo.data import check_splits, data_of_set, half, in_holdout, prompt_of
 from grpo.errors import UserError
+from grpo.golds import check_golds
 from grpo.recipe import Recipe
 from grpo.recipe_checks import check_context
 from grpo.recipe_file import dump_recipe
-from grpo.rows import read_items
+from grpo.rows import Item, canonical, read_items
+from grpo.scoring import Scorer
 from grpo.templates import Tokenizer, get_template
 
 
@@ -59,10 +62,11 @@ class Plan:
 
 
 def plan(recipe: Recipe) -> Plan:
-    """Reads the data, and of the model what is on this machine: its size, context and tokenizer.
+    """Reads the data, tries the golds on the rules, and reads of the model its size, context and tokenizer.
 
     Raises:
-        UserError: the data are not as the recipe says, or a completion is longer than the model's context.
+        UserError: what a run would refuse, as far as it can be known without a model: data, rules, golds, or
+            a completion longer than the model's context.
     """
     folder = _local_checkpoint(recipe)
     if folder and (folder / "config.json").is_file():
@@ -71,6 +75,10 @@ def plan(recipe: Recipe) -> Plan:
     rows = {"train": 0, "select": 0, "report": 0}
     for item in items:
         rows[half(item.key) if in_holdout(item.key, recipe.data.holdout) else "train"] += 1
+    check_splits(rows, recipe.data.holdout)
+    for name in recipe.eval.sets:
+        read_items(data_of_set(name, recipe.data), seed=recipe.output.seed)
+    _try_golds(recipe, items)
     tokenizer = _tokenizer(str(folder) if folder else recipe.model.path)
     template, prompt = get_template(recipe.data.template), None
     try:
@@ -92,6 +100,14 @@ def plan(recipe: Recipe) -> Plan:
         rows=rows,
         completions=train.steps * train.prompts_per_step * recipe.rollout.group_size,
     )
+
+
+def _try_golds(recipe: Recipe, items: Sequence[Item]) -> None:
+    prompts = [
+        prompt_of(item, canonical(item.prompt), ()) for item in items
+    ]  # no rule grades by the rendering
+    with Scorer(recipe.rewards) as scorer:
+        check_golds(scorer, prompts, get_template(recipe.data.template).answer_form, recipe.data.bad_gold)
 
 
 def _local_checkpoint(recipe: Recipe) -> Path | None:

@@ -53,9 +53,9 @@ class Pretrain(Section):
     layers: int = Field(default=2, ge=1, description="decoder layers")
     heads: int = Field(default=4, ge=1, description="attention heads")
     context: int = Field(default=256, ge=16, description="longest sequence, tokens")
-    steps: int = Field(default=1000, ge=1, description="optimiser steps")
-    batch_size: int = Field(default=64, ge=1, description="examples a step")
-    lr: float = Field(default=1.5e-3, gt=0, description="peak learning rate")
+    steps: int = Field(default=1500, ge=1, description="optimiser steps")
+    batch_size: int = Field(default=32, ge=1, description="examples a step")
+    lr: float = Field(default=1.0e-3, gt=0, description="peak learning rate")
     seed: int = Field(default=0, ge=0, lt=2**32, description="seed of weights and corpus")
 
 
@@ -78,7 +78,7 @@ class Data(Section):
     system: str | None = Field(default=None, description="system prompt, for templates that have one")
     holdout: float = Field(
         default=0.02,
-        ge=0,
+        gt=0,
         lt=1,
         description="share of rows held out by hash; half of it selects checkpoints, half is reported",
     )

@@ -2,34 +2,53 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from grpo.errors import UserError
 from grpo.recipe import Recipe
 from grpo.recipe_tree import Key, Tree
-from grpo.sources import FUNCTION, find_file
-from grpo.templates import get_template
 
 HEAD_WIDTHS = (32, 64, 80, 96, 112, 128)  # that vLLM's attention takes, on CPU too
 Problem = tuple[Key, str, str]
+
+
+class Unknown(Exception):
+    """A check asked for a value that is wrong in itself."""
+
+
+class Doubtful:
+    """A section some of whose values are wrong: a check that asks for one of those goes no further.
+
+    Args:
+        section: the section with defaults in the place of the wrong values.
+        wrong: their names.
+    """
+
+    def __init__(self, section: Any, wrong: Collection[str]) -> None:
+        self._section, self._wrong = section, wrong
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._wrong:
+            raise Unknown(name)
+        return getattr(self._section, name)
 
 
 def check_combinations(sections: Mapping[str, Any], tree: Tree) -> None:
     """Adds to `tree` a problem for each impossible combination.
 
     Args:
-        sections: the sections that are valid in themselves, by name. Checks that need others are left out.
+        sections: the sections by name, valid or `Doubtful`. Checks that need others are left out.
         tree: where problems go.
     """
     checks: dict[tuple[str, ...], Callable[..., Iterator[Problem]]] = {
         ("model", "pretrain"): _one_base,
         ("model",): _checkpoint,
         ("pretrain",): _decoder,
-        ("data",): _data,
         ("rollout",): _lengths,
         ("rollout", "pretrain"): _small_context,
         ("train",): _minibatches,
@@ -37,8 +56,9 @@ def check_combinations(sections: Mapping[str, Any], tree: Tree) -> None:
     }
     for needed, check in checks.items():
         if all(name in sections for name in needed):
-            for key, what, instead in check(*(sections[name] for name in needed)):
-                tree.problem(key, what, instead)
+            with contextlib.suppress(Unknown):
+                for key, what, instead in check(*(sections[name] for name in needed)):
+                    tree.problem(key, what, instead)
 
 
 def check_context(recipe: Recipe, config: Path) -> None:
@@ -94,27 +114,6 @@ def _decoder(pretrain: Any) -> Iterator[Problem]:
             f"{pretrain.heads} heads of hidden_size {pretrain.hidden_size} are of a width vLLM lacks",
             f"Make hidden_size / heads one of {', '.join(map(str, HEAD_WIDTHS))}",
         )
-
-
-def _data(data: Any) -> Iterator[Problem]:
-    try:
-        if data.system is not None and not get_template(data.template).has_system:
-            yield ("data", "system"), f"the template {data.template} has no system prompt", "Leave it out"
-        get_template(data.template)
-    except UserError as error:
-        yield ("data", "template"), error.what, error.instead
-    if data.gold is None:
-        return
-    function = FUNCTION.match(data.gold)
-    try:
-        if function:
-            find_file(function["file"])
-        elif re.compile(data.gold).groups != 1:
-            yield ("data", "gold"), "the regular expression should have one group, the gold", "Write (…) once"
-    except re.error as error:
-        yield ("data", "gold"), f"no regular expression: {error}", ""
-    except UserError as error:
-        yield ("data", "gold"), error.what, error.instead
 
 
 def _lengths(rollout: Any) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ Every mistake is reported at once, a line each, before anything heavy loads.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from pydantic_core import ErrorDetails
 from grpo.errors import UserError
 from grpo.nearest import suggest
 from grpo.recipe import Recipe
-from grpo.recipe_checks import check_combinations
+from grpo.recipe_checks import Doubtful, check_combinations
 from grpo.recipe_options import anchor_paths, fill_algorithm, fill_data, fill_rewards
 from grpo.recipe_tree import Key, RecipeDumper, Tree, read_text
 
@@ -51,7 +52,10 @@ _REFUSED = dict.fromkeys(
     "Truncated sampling draws from another distribution than the loss assumes and biases the importance "
     "ratio; shape sampling with rollout.temperature",
 )
-_WHY = {"group_size": "Advantages compare the completions of one prompt"}
+_WHY = {
+    "group_size": "Advantages compare the completions of one prompt",
+    "holdout": "The summary compares base and trained policy on held-out prompts",
+}
 
 
 class RecipeError(UserError):
@@ -180,9 +184,16 @@ def _section(tree: Tree, name: str, annotation: Any, value: Any, sections: dict[
         # As JSON, because pydantic's strict mode takes lists for tuples and mappings for models only there.
         sections[name] = TypeAdapter(annotation).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
+        details = error.errors(include_url=False)
+        for detail in details:
             key: Key = (name, *detail["loc"])
             tree.problem(key, *_explain(detail, _keys(annotation)))
+        wrong = {str(detail["loc"][0]) for detail in details if detail["loc"]}
+        if isinstance(value, dict):  # its other values can still be checked against one another
+            rest = {key: item for key, item in value.items() if key not in wrong}
+            with contextlib.suppress(ValidationError):  # a key is missing that has no default
+                sound = TypeAdapter(annotation).validate_json(json.dumps(rest), strict=True)
+                sections[name] = Doubtful(sound, wrong)
 
 
 def _explain(detail: ErrorDetails, keys: Sequence[str]) -> tuple[str, str]:

@@ -12,9 +12,10 @@ from eval.sets import registry
 from grpo.errors import UserError
 from grpo.losses import PRESETS
 from grpo.nearest import suggest
-from grpo.recipe import Algorithm, Rule
+from grpo.recipe import Algorithm, Data, Rule
 from grpo.recipe_tree import Key, Tree
 from grpo.sources import FUNCTION, find_file, parse_source
+from grpo.templates import get_template
 from grpo.terms import KINDS, TABLES, Option, options_of
 from rewards.errors import RuleError
 from rewards.load import load
@@ -109,16 +110,51 @@ def _defaults(function: Callable[..., Any], names: frozenset[str]) -> dict[str, 
 
 
 def fill_data(tree: Tree) -> None:
-    """Checks that the sources of prompts exist, and adds the options of a generated set."""
+    """Checks the sources of prompts, the template and how golds are taken; adds a generated set's options."""
     data, evaluation = tree.value.get("data"), tree.value.get("eval")
-    if isinstance(data, dict) and isinstance(data.get("train"), str):
-        source = _source(tree, ("data", "train"), data["train"])
+    if isinstance(data, dict):
+        _check_template(tree, data)
+        _check_gold(tree, data.get("gold"))
+        source = (
+            _source(tree, ("data", "train"), data["train"]) if isinstance(data.get("train"), str) else None
+        )
         if source and source.kind == "set":
             _fill_set_options(tree, data, source.name)
+        if source and source.kind == "file" and data.get("options"):
+            tree.problem(("data", "options"), "a file takes no options", "Leave them out")
     sets = evaluation.get("sets") if isinstance(evaluation, dict) else None
     for index, text in enumerate(sets if isinstance(sets, list) else []):
         if isinstance(text, str):
             _source(tree, ("eval", "sets", index), text)
+
+
+def _check_template(tree: Tree, data: Mapping[str, Any]) -> None:
+    name = data.get("template", Data.model_fields["template"].default)
+    if not isinstance(name, str):
+        return
+    try:
+        template = get_template(name)
+    except UserError as error:
+        tree.problem(("data", "template"), error.what, error.instead)
+        return
+    if data.get("system") is not None and not template.has_system:
+        tree.problem(("data", "system"), f"the template {name} has no system prompt", "Leave it out")
+
+
+def _check_gold(tree: Tree, gold: Any) -> None:
+    if not isinstance(gold, str):
+        return
+    key: Key = ("data", "gold")
+    function = FUNCTION.match(gold)
+    try:
+        if function:
+            find_file(function["file"])
+        elif re.compile(gold).groups != 1:
+            tree.problem(key, "the regular expression should have one group, the gold", "Write (…) once")
+    except re.error as error:
+        tree.problem(key, f"no regular expression: {error}")
+    except UserError as error:
+        tree.problem(key, error.what, error.instead)
 
 
 def _source(tree: Tree, key: Key, text: str) -> Any:

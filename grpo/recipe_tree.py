@@ -58,10 +58,15 @@ class Tree:
         self._origin: dict[Key, str] = {}
 
     def where(self, key: Key) -> str:
-        """`file.yaml:12 rollout.group_size`, with the line of the nearest parent where the key has none."""
-        for length in range(len(key), 0, -1):
-            if key[:length] in self._origin:
-                return f"{self._origin[key[:length]]} {dotted(key)}"
+        """`file.yaml:12 rollout.group_size`, with the line of the nearest parent where the key has none.
+
+        A key that only overrides have made has the line of what they put inside it.
+        """
+        parents = [key[:length] for length in range(len(key), 0, -1)]
+        inside = [other for other in self._origin if key and other[: len(key)] == key]
+        for known in parents + inside:
+            if known in self._origin:
+                return f"{self._origin[known]} {dotted(key)}"
         return f"{self.label} {dotted(key)}" if key else self.label
 
     def problem(self, key: Key, what: str, instead: str = "") -> None:

@@ -167,12 +167,6 @@ def open_prompts(
         "seed": recipe.output.seed,
     }
     splits = open_data(recipe.data, **options)
-    if not splits.report:
-        raise UserError(
-            f"{recipe.data.holdout:g} leaves no prompts to report on",
-            "data.holdout",
-            "Hold some out: the summary compares base and trained policy on them.",
-        )
     form = get_template(recipe.data.template).answer_form
     parts = [
         check_golds(scorer, part, form, recipe.data.bad_gold)

@@ -31,6 +31,39 @@ def checkpoint(tmp_path):
     return str(folder)
 
 
+RULES = """
+def broken(prompts, completions, **columns):
+    raise KeyError("no such thing")
+"""
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("rewards=[{rule: rules.py:broken}]", "raises on every gold tried: KeyError"),
+        ("rewards=[{rule: rules.py:nothing}]", "no function 'nothing'"),
+        ("data.train=bad.jsonl", "1 of 60 golds are not right by accuracy"),
+        ("data.train=three.jsonl", r"a holdout of 0.1 leaves none of 3 prompts"),
+        ("eval.sets=[columns.jsonl]", "row 1 has no column 'prompt'"),
+    ],
+)
+def test_what_a_run_would_refuse_is_refused(tmp_path, monkeypatch, override, said):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"prompt": f"{x}+0=", "answer": str(x), "pair": str(x)} for x in range(60)]
+    files = {
+        "bad": [*rows[:59], {**rows[59], "answer": "</answer>"}],
+        "three": rows[:3],
+        "columns": [{"q": 1}],
+    }
+    for name, content in files.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in content))
+    (tmp_path / "rules.py").write_text(RULES)
+    base = [] if "data.train" in override else SMALL[:2]
+    changes = ["data.options={}", "pretrain=null", "model.path=org/base"] if not base else []
+    with pytest.raises(UserError, match=said):
+        plan(load_recipe("demo", [*changes, *base, override]))
+
+
 def test_a_base_still_to_be_made():
     planned = plan(load_recipe("demo", SMALL))
     assert planned.checkpoint == "none yet: made by the recipe's pretrain section"

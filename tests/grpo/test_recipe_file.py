@@ -119,6 +119,8 @@ outptu: {}
             "should be at least 2, is 1. Advantages compare the completions of one prompt",
         ),
         ("train.minibatches=5", "5 does not divide prompts_per_step 32"),
+        ("data.holdout=0", "should be above 0, is 0. The summary compares base and trained policy"),
+        ("tain.lr=1", "command line: tain: unknown section. Did you mean train?"),
         ("pretrain={}", "given together with a pretrain section"),
         ("model.path=null", "missing. Give a folder or hub id, or a pretrain section"),
         ("model.path=./nowhere", "no such folder"),
@@ -152,6 +154,43 @@ def test_what_cannot_work_is_refused_on_the_command_line_too(write, override, sa
     found = problems(write(GOOD), override)
     assert any(said in line for line in found), found
     assert all(line.startswith(("command line: ", "r.yaml")) for line in found)
+
+
+def test_a_wrong_value_hides_no_mistake_beside_it(write):
+    rows = Path("rows.jsonl")
+    rows.write_text("{}")
+    said = problems(
+        write(
+            """\
+model: {path: ./nowhere, dtype: int8}
+data: {train: rows.jsonl, template: chta, gold: '####', options: {a: 1}, holdout: 2}
+rollout: {max_tokens: 64, context: 32, temperature: 0}
+rewards: [{rule: accuracy}]
+train: {lr: -1, minibatches: 5}
+output: {folder: runs/x}
+"""
+        )
+    )
+    assert [line.partition(": ")[0] for line in said] == [
+        "r.yaml:1 model.dtype",
+        "r.yaml:1 model.path",
+        "r.yaml:2 data.template",
+        "r.yaml:2 data.gold",
+        "r.yaml:2 data.options",
+        "r.yaml:2 data.holdout",
+        "r.yaml:3 rollout.temperature",
+        "r.yaml:3 rollout.max_tokens",
+        "r.yaml:5 train.lr",
+        "r.yaml:5 train.minibatches",
+    ]
+
+
+def test_a_combination_is_not_judged_by_a_value_that_is_wrong(write):
+    said = problems(write(GOOD), "rollout.max_tokens=many", "rollout.context=16", "train.minibatches=0.5")
+    assert [line.partition(": ")[2].partition(": ")[0] for line in said] == [
+        "rollout.max_tokens",
+        "train.minibatches",
+    ]
 
 
 def test_pretraining_sets_the_longest_context(write):

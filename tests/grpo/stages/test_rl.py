@@ -105,12 +105,6 @@ def test_a_mistake_leaves_an_old_run_where_it_is(run, rule, folder, mistake, sai
     assert sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
 
 
-def test_held_out_prompts_are_needed_for_the_summary(run, rule, folder):
-    with pytest.raises(UserError, match=r"data.holdout: 0 leaves no prompts to report on"):
-        run(rule, "data.holdout=0")
-    assert not folder.exists()
-
-
 def test_sets_are_evaluated_and_never_selected_on(run, rule, folder, tmp_path):
     rows = [{"prompt": f"{x}+1=", "answer": str(x + 1), "pair": "x"} for x in range(3)]
     (tmp_path / "set.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
