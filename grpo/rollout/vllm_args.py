@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
+import ast
+import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from grpo.errors import UserError
+from grpo.nearest import suggest
 from grpo.rollout.memory import free_memory
 
 BLOCK = 32  # tokens a cache block; CPU's default of 128 never finds a short prompt again
@@ -18,17 +21,17 @@ GPU_SHARE = 0.45  # of GPU memory; the trainer shares the card
 
 WHERE = "rollout.engine_args"
 OURS = {
-    "model": "set model.path",
-    "tokenizer": "the tokenizer comes with model.path",
-    "dtype": "set model.dtype",
-    "seed": "set output.seed",
-    "max_model_len": "set rollout.context",
-    "quantization": "trainer and engine must hold the same weights",
-    "logprobs_mode": "training needs the log-probs of the distribution that was sampled from",
-    "generation_config": "sampling is what the recipe says, not what the checkpoint suggests",
-    "worker_extension_cls": "weight updates come through it",
-    "skip_tokenizer_init": "stop strings need the tokenizer",
-    "speculative_config": "its log-probs are not checked against the trainer's",
+    "model": "Set model.path",
+    "tokenizer": "The tokenizer comes with model.path",
+    "dtype": "Set model.dtype",
+    "seed": "Set output.seed",
+    "max_model_len": "Set rollout.context",
+    "quantization": "Trainer and engine must hold the same weights",
+    "logprobs_mode": "Training needs the log-probs of the distribution that was sampled from",
+    "generation_config": "Sampling is what the recipe says, not what the checkpoint suggests",
+    "worker_extension_cls": "Weight updates come through it",
+    "skip_tokenizer_init": "Stop strings need the tokenizer",
+    "speculative_config": "Its log-probs are not checked against the trainer's",
 }
 NO_ROOM = ("KV cache", "kv cache", "cache blocks", "memory for kv")
 TOO_LONG = ("max_model_len", "max_position_embeddings")
@@ -130,23 +133,39 @@ def start_error(error: Exception) -> UserError | None:
     return None
 
 
-def _check(overrides: Mapping[str, Any], on_cpu: bool) -> None:
-    from dataclasses import fields
-
-    from vllm.engine.arg_utils import EngineArgs
-
-    known = [field.name for field in fields(EngineArgs)]
+def argument_problems(overrides: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Each of a recipe's engine arguments that it may not give: name, what is wrong, what to do instead."""
+    known = argument_names() if overrides else []
     for name in overrides:
         if name in OURS:
-            raise UserError(f"{name} cannot be set here", f"{WHERE}.{name}", OURS[name])
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            raise UserError(
-                f"vLLM has no argument {name}", f"{WHERE}.{name}", f"write {near[0]}" if near else ""
-            )
+            yield name, f"{name} cannot be set here", OURS[name]
+        elif known and name not in known:
+            yield name, f"vLLM has no argument {name}", suggest(name, known, "")
+
+
+def argument_names() -> list[str]:
+    """The fields of vLLM's `EngineArgs`; none where vLLM is not installed.
+
+    Read from its source: importing it takes ten seconds, and a recipe is checked in less than one.
+    """
+    found = importlib.util.find_spec("vllm")
+    for folder in (found.submodule_search_locations if found else None) or ():
+        source = Path(folder) / "engine" / "arg_utils.py"
+        if not source.is_file():
+            continue
+        for node in ast.parse(source.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and node.name == "EngineArgs":
+                fields = [inner.target for inner in node.body if isinstance(inner, ast.AnnAssign)]
+                return [field.id for field in fields if isinstance(field, ast.Name)]
+    return []
+
+
+def _check(overrides: Mapping[str, Any], on_cpu: bool) -> None:
+    for name, what, instead in argument_problems(overrides):
+        raise UserError(what, f"{WHERE}.{name}", instead)
     if on_cpu and overrides.get("enable_chunked_prefill"):
         raise UserError(
             "chunked prefill cannot be used on CPU",
             f"{WHERE}.enable_chunked_prefill",
-            "leave it out: vLLM's CPU build crashes when it splits the prompt of a seeded request",
+            "Leave it out: vLLM's CPU build crashes when it splits the prompt of a seeded request",
         )

@@ -1,5 +1,7 @@
 """Defaults of vLLM's arguments and what a recipe may not change. No engine is started."""
 
+import importlib.util
+
 import pytest
 import transformers
 
@@ -7,6 +9,8 @@ from grpo.errors import UserError
 from grpo.rollout.vllm_args import (
     CACHE_BYTES,
     OURS,
+    argument_names,
+    argument_problems,
     cache_bytes,
     engine_arguments,
     start_error,
@@ -84,8 +88,22 @@ def test_what_the_contract_needs_cannot_be_set(name, checkpoint):
 
 
 def test_an_unknown_argument_names_the_nearest(checkpoint):
-    with pytest.raises(UserError, match=r"vLLM has no argument max_num_seq\. write max_num_seqs"):
+    with pytest.raises(UserError, match=r"vLLM has no argument max_num_seq\. Did you mean max_num_seqs\?"):
         arguments(checkpoint, max_num_seq=3)
+
+
+def test_the_names_are_vllms_own():
+    from dataclasses import fields
+
+    from vllm.engine.arg_utils import EngineArgs
+
+    assert argument_names() == [field.name for field in fields(EngineArgs)]
+
+
+def test_without_vllm_no_name_is_unknown(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert list(argument_problems({"max_num_seq": 3})) == []
+    assert [name for name, *_ in argument_problems({"max_num_seq": 3, "dtype": "half"})] == ["dtype"]
 
 
 def test_chunked_prefill_is_refused_on_cpu_only(checkpoint):
