@@ -11,6 +11,7 @@ from grpo.errors import UserError
 from grpo.recipe import Recipe
 from grpo.recipe_checks import check_context
 from grpo.recipe_file import dump_recipe
+from grpo.rollout.vllm_args import check_start
 from grpo.rows import read_items
 from grpo.templates import Tokenizer, get_template
 
@@ -64,6 +65,7 @@ def plan(recipe: Recipe) -> Plan:
     Raises:
         UserError: the data are not as the recipe says, or a completion is longer than the model's context.
     """
+    check_start(recipe.rollout)
     folder = _local_checkpoint(recipe)
     if folder and (folder / "config.json").is_file():
         check_context(recipe, folder / "config.json")

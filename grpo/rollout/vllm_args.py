@@ -11,15 +11,18 @@ from typing import Any
 
 from grpo.errors import UserError
 from grpo.nearest import suggest
-from grpo.rollout.memory import free_memory
+from grpo.recipe import RolloutSection
+from grpo.rollout.memory import free_memory, size
 
 BLOCK = 32  # tokens a cache block; CPU's default of 128 never finds a short prompt again
 SEQUENCES = 512  # completions at once on CPU: throughput of small models rises up to here
 PREFILL_TOKENS = 4096  # prompt tokens a step on CPU
 CACHE_BYTES = 4 << 30  # largest cache on CPU by default, where one sequence needs no more
 GPU_SHARE = 0.45  # of GPU memory; the trainer shares the card
+WIDTHS = {"float32": 4, "bfloat16": 2}  # bytes of a number
 
 WHERE = "rollout.engine_args"
+SPACE = "VLLM_CPU_KVCACHE_SPACE"  # vLLM's own variable; it goes before kv_cache_memory_bytes
 OURS = {
     "model": "Set model.path",
     "tokenizer": "The tokenizer comes with model.path",
@@ -77,8 +80,8 @@ def engine_arguments(
         "enable_chunked_prefill": False,
         **overrides,
     }
-    if "kv_cache_memory_bytes" not in overrides and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
-        token, sequences = token_bytes(config, 4 if dtype == "float32" else 2), arguments["max_num_seqs"]
+    if "kv_cache_memory_bytes" not in overrides and cache_space() is None:
+        token, sequences = token_bytes(config, WIDTHS[dtype]), arguments["max_num_seqs"]
         arguments["kv_cache_memory_bytes"] = cache_bytes(token, longest, sequences, free_memory())
     return arguments
 
@@ -106,31 +109,86 @@ def cache_bytes(token: int, longest: int, sequences: int, free: int) -> int:
         sequences: sequences at once.
         free: bytes of memory free now.
     """
-    blocks = -(-longest // BLOCK) + 1
-    least = (blocks + 1) * BLOCK * token  # one sequence, and the block vLLM keeps empty
+    blocks, least = -(-longest // BLOCK) + 1, sequence_bytes(token, longest)
     if least > free // 2:
-        raise no_room(f"a sequence of {longest} tokens takes {least >> 20} MiB, {free >> 20} MiB are free")
+        takes = f"a sequence of {longest} tokens takes {size(least)}"
+        raise no_room(f"{takes}, half of the free memory is {size(free // 2)}", on_cpu=True)
     return max(least, min(sequences * blocks * BLOCK * token, CACHE_BYTES, free // 2))
 
 
-def no_room(reason: str) -> UserError:
+def sequence_bytes(token: int, longest: int) -> int:
+    """Bytes of cache that one sequence of `longest` tokens needs, with the block that vLLM keeps empty."""
+    return (-(-longest // BLOCK) + 2) * BLOCK * token
+
+
+def cache_space() -> int | None:
+    """Bytes of cache that VLLM_CPU_KVCACHE_SPACE asks for; None where it is not set.
+
+    Raises:
+        UserError: it is no number of GiB.
+    """
+    given = os.environ.get(SPACE)
+    if not given:
+        return None
+    try:
+        gib = int(given)
+    except ValueError:
+        gib = 0
+    if gib < 1:
+        raise UserError(
+            f"{given!r} is no size of a cache", SPACE, "Set it to whole GiB, 1 or more, or unset it"
+        )
+    return gib << 30
+
+
+def check_start(rollout: RolloutSection) -> None:
+    """What would stop the engine's start and can be told before a model is made or loaded.
+
+    Raises:
+        UserError: VLLM_CPU_KVCACHE_SPACE is no size.
+    """
+    if rollout.engine == "vllm":
+        cache_space()
+
+
+def no_room(reason: str, *, on_cpu: bool) -> UserError:
     """The error for a key-value cache that does not fit."""
+    on_gpu = f"{WHERE}.gpu_memory_utilization"
+    setting = f"{WHERE}.kv_cache_memory_bytes or {SPACE} (whole GiB)" if on_cpu else on_gpu
     return UserError(
         f"no room for the KV cache: {reason}",
         "rollout",
-        "Lower rollout.context or rollout.max_tokens, or set rollout.engine_args.kv_cache_memory_bytes or "
-        "VLLM_CPU_KVCACHE_SPACE (whole GiB)",
+        f"Lower rollout.context or rollout.max_tokens, or set {setting}",
     )
 
 
-def start_error(error: Exception) -> UserError | None:
-    """The user's part in a failed start, if vLLM's words name one."""
+def start_error(error: Exception, arguments: Mapping[str, Any], *, on_cpu: bool) -> UserError | None:
+    """The user's part in a failed start, if vLLM's words name one.
+
+    Args:
+        error: what vLLM raised.
+        arguments: from `engine_arguments`.
+        on_cpu: whether the installed vLLM computes on the CPU.
+    """
     text = " ".join(str(error).split())
     if any(words in text for words in NO_ROOM):
-        return no_room(text[:300])
+        # The rest of vLLM's words is advice, which contradicts ours.
+        return no_room(_cpu_sizes(arguments) if on_cpu else text.split(". ")[0], on_cpu=on_cpu)
     if any(words in text for words in TOO_LONG):
-        return UserError(text[:300], "rollout.context", "the model reads no further")
+        return UserError(text[:300], "rollout.context", "The model reads no further")
     return None
+
+
+def _cpu_sizes(arguments: Mapping[str, Any]) -> str:
+    """What one sequence needs and what there is. vLLM's own figures are GiB: 0.0 for a small model."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(arguments["model"]).get_text_config()
+    longest = arguments.get("max_model_len") or config.max_position_embeddings
+    needed = size(sequence_bytes(token_bytes(config, WIDTHS[arguments["dtype"]]), longest))
+    given = size(cache_space() or arguments["kv_cache_memory_bytes"])
+    free = size(free_memory())
+    return f"a sequence of {longest} tokens takes {needed}, the cache is given {given}, {free} are free"
 
 
 def argument_problems(overrides: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

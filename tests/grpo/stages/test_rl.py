@@ -105,6 +105,14 @@ def test_a_mistake_leaves_an_old_run_where_it_is(run, rule, folder, mistake, sai
     assert sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
 
 
+def test_what_would_stop_the_engine_is_told_before_anything_is_loaded(run, folder, monkeypatch):
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "some")
+    monkeypatch.setattr(rl, "Scorer", None)
+    with pytest.raises(UserError, match="'some' is no size of a cache"):
+        run("rollout.engine=vllm")
+    assert not folder.exists()
+
+
 def test_held_out_prompts_are_needed_for_the_summary(run, rule, folder):
     with pytest.raises(UserError, match=r"data.holdout: 0 leaves no prompts to report on"):
         run(rule, "data.holdout=0")
