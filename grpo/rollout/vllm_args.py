@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from grpo.errors import UserError
 from grpo.nearest import suggest
 from grpo.recipe import RolloutSection
@@ -176,6 +178,11 @@ def start_error(error: Exception, arguments: Mapping[str, Any], *, on_cpu: bool)
         return no_room(_cpu_sizes(arguments) if on_cpu else text.split(". ")[0], on_cpu=on_cpu)
     if any(words in text for words in TOO_LONG):
         return UserError(text[:300], "rollout.context", "The model reads no further")
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        if name in arguments:
+            return UserError(f"is {first['input']!r}", f"{WHERE}.{name}", first["msg"])
     return None
 
 

@@ -189,3 +189,15 @@ def test_vllms_words_that_name_the_users_part():
     assert long is not None
     assert long.where == "rollout.context"
     assert start_error(ValueError("something else"), {}, on_cpu=True) is None
+
+
+def test_a_value_that_vllm_refuses_is_one_line_with_its_key():
+    from vllm.config import SchedulerConfig
+
+    with pytest.raises(ValueError, match="max_num_seqs") as caught:
+        SchedulerConfig(max_num_seqs=0, max_model_len=128, is_encoder_decoder=False)
+    refused = start_error(caught.value, {"max_num_seqs": 0}, on_cpu=True)
+    assert str(refused) == (
+        "rollout.engine_args.max_num_seqs: is 0. Input should be greater than or equal to 1"
+    )
+    assert start_error(caught.value, {}, on_cpu=True) is None
