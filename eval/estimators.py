@@ -58,7 +58,7 @@ def pass_at_k(correct_QK: Sequence[Sequence[float]], k: int) -> Estimate:
     """
     shortest = min(map(len, correct_QK), default=k)
     if not 1 <= k <= shortest:
-        raise UserError(f"pass@{k} of {shortest} completions", "k", f"use 1 to {shortest}, or draw more")
+        raise UserError(f"pass@{k} of {shortest} completions", "k", f"Use 1 to {shortest}, or draw more")
     values = []
     for row in correct_QK:
         n, c = len(row), round(sum(row))

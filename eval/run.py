@@ -119,7 +119,7 @@ def evaluate(
         name: of the set, as in the metrics eval/<name>/….
     """
     if not prompts or samples < 1:
-        raise UserError(f"{len(prompts)} prompts of {samples} samples", f"eval of {name}", "use 1 or more")
+        raise UserError(f"{len(prompts)} prompts of {samples} samples", f"eval of {name}", "Use 1 or more")
     start = time.monotonic()
     drawn = gather(engine, scorer, prompts, samples, sampling, run_seed=seed, step=SEED_STEP)
     return summarise(

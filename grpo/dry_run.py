@@ -13,6 +13,7 @@ from grpo.golds import check_golds
 from grpo.recipe import Recipe
 from grpo.recipe_checks import check_context
 from grpo.recipe_file import dump_recipe
+from grpo.rollout.vllm_args import check_start
 from grpo.rows import Item, canonical, read_items
 from grpo.scoring import Scorer
 from grpo.templates import Tokenizer, get_template
@@ -68,6 +69,7 @@ def plan(recipe: Recipe) -> Plan:
         UserError: what a run would refuse, as far as it can be known without a model: data, rules, golds, or
             a completion longer than the model's context.
     """
+    check_start(recipe.rollout)
     folder = _local_checkpoint(recipe)
     if folder and (folder / "config.json").is_file():
         check_context(recipe, folder / "config.json")

@@ -17,7 +17,7 @@ class GrpoError(Exception):
     Args:
         what: what is wrong, in words ("group_size is 1").
         where: the file and line, key path or argument that holds it ("recipes/x.yaml:12 rollout.group_size").
-        instead: what to write or do ("use 2 or more: advantages compare completions of one prompt").
+        instead: what to write or do ("Use 2 or more: advantages compare completions of one prompt").
     """
 
     exit_code = 1

@@ -47,10 +47,10 @@ def check_golds(
         more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
         what = f"{len(bad)} of {len(prompts)} golds are not right by {rules}: {shown}{more}"
         raise UserError(
-            what, "data", "set data.gold to take the bare answer, or data.bad_gold: drop to leave them out"
+            what, "data", "Set data.gold to take the bare answer, or data.bad_gold: drop to leave them out"
         )
     if not good:
-        raise UserError(f"none of {len(prompts)} golds is right by its own rule", "data", "check data.gold")
+        raise UserError(f"none of {len(prompts)} golds is right by its own rule", "data", "Check data.gold")
     return good
 
 
@@ -60,7 +60,7 @@ def _try_all(scorer: Scorer, prompts: Sequence[Prompt], answer_form: Callable[[s
     for name, scores in zip(scorer.names, zip(*rows, strict=True), strict=True):
         if all(score.status == "error" for score in scores):
             what = f"rule {name!r} raises on every gold tried: {scores[0].extras['error']}"
-            raise UserError(what, "rewards", "try it with `grpo reward`")
+            raise UserError(what, "rewards", "Try it with `grpo reward`")
 
 
 def _need_golds(scorer: Scorer, prompts: Sequence[Prompt]) -> None:
@@ -69,4 +69,4 @@ def _need_golds(scorer: Scorer, prompts: Sequence[Prompt]) -> None:
         what = (
             f"{len(without)} of {len(prompts)} rows have no answer, first {without[0]}, but a rule grades it"
         )
-        raise UserError(what, "data", "name the answer column in data.columns")
+        raise UserError(what, "data", "Name the answer column in data.columns")

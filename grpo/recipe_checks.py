@@ -12,6 +12,7 @@ from typing import Any
 from grpo.errors import UserError
 from grpo.recipe import Recipe
 from grpo.recipe_tree import Key, Tree
+from grpo.rollout.vllm_args import argument_problems
 
 HEAD_WIDTHS = (32, 64, 80, 96, 112, 128)  # that vLLM's attention takes, on CPU too
 Problem = tuple[Key, str, str]
@@ -45,16 +46,17 @@ def check_combinations(sections: Mapping[str, Any], tree: Tree) -> None:
         sections: the sections by name, valid or `Doubtful`. Checks that need others are left out.
         tree: where problems go.
     """
-    checks: dict[tuple[str, ...], Callable[..., Iterator[Problem]]] = {
-        ("model", "pretrain"): _one_base,
-        ("model",): _checkpoint,
-        ("pretrain",): _decoder,
-        ("rollout",): _lengths,
-        ("rollout", "pretrain"): _small_context,
-        ("train",): _minibatches,
-        ("algorithm",): _coefficients,
-    }
-    for needed, check in checks.items():
+    checks: tuple[tuple[Callable[..., Iterator[Problem]], tuple[str, ...]], ...] = (
+        (_one_base, ("model", "pretrain")),
+        (_checkpoint, ("model",)),
+        (_decoder, ("pretrain",)),
+        (_lengths, ("rollout",)),
+        (_engine_args, ("rollout",)),
+        (_small_context, ("rollout", "pretrain")),
+        (_minibatches, ("train",)),
+        (_coefficients, ("algorithm",)),
+    )
+    for check, needed in checks:
         if all(name in sections for name in needed):
             with contextlib.suppress(Unknown):
                 for key, what, instead in check(*(sections[name] for name in needed)):
@@ -123,6 +125,11 @@ def _lengths(rollout: Any) -> Iterator[Problem]:
             f"{rollout.max_tokens} leaves no room for a prompt in a context of {rollout.context}",
             "Use fewer, or raise rollout.context",
         )
+
+
+def _engine_args(rollout: Any) -> Iterator[Problem]:
+    for name, what, instead in argument_problems(rollout.engine_args):
+        yield ("rollout", "engine_args", name), what, instead
 
 
 def _small_context(rollout: Any, pretrain: Any) -> Iterator[Problem]:

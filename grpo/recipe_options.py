@@ -95,7 +95,7 @@ def fill_rewards(tree: Tree) -> None:
         try:
             loaded = load(given["rule"], {})
         except RuleError as error:
-            tree.problem((*key, "rule"), error.what, error.instead[:1].upper() + error.instead[1:])
+            tree.problem((*key, "rule"), error.what, error.instead)
             continue
         for name in given:
             if name not in Rule.model_fields and name not in loaded.option_names:

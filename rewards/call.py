@@ -56,7 +56,7 @@ def call(rule: Loaded, request: Request) -> Answer:
             what = (
                 f"log_extra({column!r}) was given {len(values)} values for {len(answer.extras)} completions"
             )
-            raise RuleError(what, rule.spec, "log one value a completion")
+            raise RuleError(what, rule.spec, "Log one value a completion")
         for extras, value in zip(answer.extras, values, strict=True):
             extras[column] = _plain(value)
 
@@ -88,7 +88,7 @@ def _chosen(rule: Loaded, keywords: Mapping[str, Any]) -> dict[str, Any]:
     if missing:
         columns = ", ".join(sorted(keywords.keys() - set(GIVEN))) or "none"
         raise RuleError(
-            f"wants column {missing[0]!r}, which the data has not", rule.spec, f"columns: {columns}"
+            f"wants column {missing[0]!r}, which the data has not", rule.spec, f"Columns: {columns}"
         )
     if rule.takes_all:
         return {name: value for name, value in keywords.items() if name not in rule.option_names}
@@ -100,7 +100,7 @@ async def _awaited(result: Any) -> Any:
 
 
 def _checked(rule: Loaded, result: Any, count: int) -> list[float | None]:
-    hint = "return a list with one number or None a completion"
+    hint = "Return a list with one number or None a completion"
     try:
         values = list(result)
     except TypeError:

@@ -12,11 +12,11 @@ class RuleError(Exception):
     Args:
         what: what is wrong, in words ("returned 7 scores for 8 completions").
         where: the rule, file or option that holds it ("my_rules.py:brevity").
-        instead: what to write or do ("return one score a completion").
+        instead: what to write or do ("Return one score a completion").
     """
 
     def __init__(self, what: str, where: str = "", instead: str = "") -> None:
-        self.what, self.where, self.instead = what, where, instead[:1].upper() + instead[1:]
+        self.what, self.where, self.instead = what, where, instead
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -32,5 +32,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
     words = sorted(known)
     close = difflib.get_close_matches(name, words, n=1)
     if close:
-        return f"did you mean {close[0]!r}?"
-    return f"known: {', '.join(words)}" if words else ""
+        return f"Did you mean {close[0]!r}?"
+    return f"Known: {', '.join(words)}" if words else ""

@@ -52,7 +52,7 @@ def load(spec: str, options: Mapping[str, Any], folder: Path | None = None) -> L
         raise RuleError(
             f"takes ({', '.join(parameters)}), no `completions`",
             _place(function, spec),
-            f"write def {name}(prompts, completions, **columns)",
+            f"Write def {name}(prompts, completions, **columns)",
         )
     known = {n for n, p in parameters.items() if _is_option(p)}
     _check_options(options, known, parameters, spec)
@@ -85,9 +85,9 @@ def _check_options(
         if option in known:
             continue
         if option in parameters and option not in GIVEN:
-            hint = f"an option is a keyword-only parameter with a default: write `*, {option}=…`"
+            hint = f"An option is a keyword-only parameter with a default: write `*, {option}=…`"
         else:
-            hint = nearest(option, known) or "it has none"
+            hint = nearest(option, known) or "It has none"
         raise RuleError(f"no option {option!r}", spec, hint)
 
 
@@ -95,10 +95,10 @@ def _parameters(function: RuleFunction, spec: str) -> dict[str, Parameter]:
     try:
         parameters = dict(inspect.signature(function).parameters)
     except (TypeError, ValueError) as error:
-        raise RuleError("is not a function", spec, "name a function of the file") from error
+        raise RuleError("is not a function", spec, "Name a function of the file") from error
     for name, parameter in parameters.items():
         if parameter.kind in (Parameter.POSITIONAL_ONLY, Parameter.VAR_POSITIONAL):
-            hint = "rules are called by keyword: write def rule(prompts, completions, **columns)"
+            hint = "Rules are called by keyword: write def rule(prompts, completions, **columns)"
             raise RuleError(f"parameter {name!r} is positional only", _place(function, spec), hint)
     return parameters
 
@@ -107,17 +107,17 @@ def _from_file(spec: str, path: str, name: str, folder: Path | None) -> RuleFunc
     places = [Path(path)] + ([folder / path] if folder else [])
     file = next((place.resolve() for place in places if place.is_file()), None)
     if file is None:
-        hint = f"give it relative to {Path.cwd()}" + (f" or {folder}" if folder else "")
+        hint = f"Give it relative to {Path.cwd()}" + (f" or {folder}" if folder else "")
         raise RuleError(f"no file {path!r}", spec, hint)
     if file.suffix != ".py":
-        raise RuleError(f"{path} is no Python file", spec, "write path/to/file.py:function")
+        raise RuleError(f"{path} is no Python file", spec, "Write path/to/file.py:function")
     module = _import(file, spec)
     function = getattr(module, name, None)
     if function is None:
         own = [
             n for n, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == module.__name__
         ]
-        raise RuleError(f"{path} has no function {name!r}", spec, nearest(name, own) or "it defines none")
+        raise RuleError(f"{path} has no function {name!r}", spec, nearest(name, own) or "It defines none")
     return function  # type: ignore[no-any-return]  # anything callable; its signature is checked next
 
 
@@ -136,7 +136,7 @@ def _import(file: Path, spec: str) -> ModuleType:
     except RuleError:
         raise
     except (Exception, SystemExit) as error:
-        raise RuleError(f"does not import: {describe(error, file)}", spec, "correct the file") from error
+        raise RuleError(f"does not import: {describe(error, file)}", spec, "Correct the file") from error
     return module
 
 

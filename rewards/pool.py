@@ -176,7 +176,7 @@ class Pool:
         how = seat.worker.kill()
         if seat.state == "loading":
             what = f"did not load in {LOAD_SECONDS:.0f} s" if status == "timeout" else f"died loading: {how}"
-            raise RuleError(what, seat.loading or "reward worker", "try it with `grpo reward`")
+            raise RuleError(what, seat.loading or "reward worker", "Try it with `grpo reward`")
         job, done, seconds = seat.job, seat.done, time.monotonic() - seat.since
         self._hire(seat)
         if job is not None:
@@ -207,4 +207,4 @@ class Pool:
             return wire.pack_pickle((job.rules, job.group.request.rows(job.rows)))
         except Exception as error:
             what = f"a data column cannot be sent to a worker: {error}"
-            raise RuleError(what, "rewards", "columns must hold plain values") from error
+            raise RuleError(what, "rewards", "Columns must hold plain values") from error

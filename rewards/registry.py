@@ -44,7 +44,7 @@ def rule(
         known = _RULES.get(name)
         if known is not None and _file(known) != _file(function):
             raise RuleError(
-                f"two rules are named {name!r}", _file(function), f"the other is in {_file(known)}"
+                f"two rules are named {name!r}", _file(function), f"The other is in {_file(known)}"
             )
         for mark, value in (("grades_answer", grades_answer), ("whole_group", whole_group), ("warm", warm)):
             setattr(function, mark, value)

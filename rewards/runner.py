@@ -101,7 +101,7 @@ class Runner:
         for name in GIVEN:
             if name in columns:
                 raise RuleError(
-                    f"column {name!r} has the name of a keyword that rules are given", "data", "rename it"
+                    f"column {name!r} has the name of a keyword that rules are given", "data", "Rename it"
                 )
         request = Request(prompts, completions, columns, completion_ids, trainer_state)
         chosen = tuple(range(self._count)) if rules is None else tuple(rules)

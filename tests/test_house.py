@@ -23,6 +23,7 @@ LIGHT = (
     "grpo", "grpo.recipe", "grpo.recipe_file", "grpo.terms", "grpo.types", "grpo.doctor", "grpo.advantages",
     "rewards", "rewards.registry", "eval", "eval.sets", "recipes",
 )  # fmt: skip
+ERRORS = ("GrpoError", "UserError", "RunError", "EngineError", "SyncError", "RuleError")
 SKIP_REASONS = ("needs ", "data: ", "hardware: ")
 
 # What each part may import of ours, the first prefix that fits deciding. Itself is always allowed.
@@ -179,6 +180,35 @@ def branches_on(names: set[str], path: str, source: str) -> list[str]:
     return wrong
 
 
+def lower_hints(path: str, source: str) -> list[str]:
+    """What an error says to do instead, where it is a sentence that begins with a small letter."""
+    wrong = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call) or ast.unparse(node.func).split(".")[-1] not in (
+            *ERRORS,
+            "problem",
+        ):
+            continue
+        hints = node.args[2:3] + [word.value for word in node.keywords if word.arg == "instead"]
+        starts = [text for hint in hints for text in beginnings(hint) if text]
+        wrong += [f"{path}:{node.lineno}: {text!r}" for text in starts if not re.match(r"[A-Z`0-9]", text)]
+    return wrong
+
+
+def beginnings(node: ast.expr) -> Iterator[str]:
+    """How the texts that an expression may be begin, as far as they are literal."""
+    if isinstance(node, ast.IfExp):
+        yield from (*beginnings(node.body), *beginnings(node.orelse))
+    elif isinstance(node, ast.BoolOp):
+        yield from (text for value in node.values for text in beginnings(value))
+    elif isinstance(node, ast.BinOp):
+        yield from beginnings(node.left)
+    elif isinstance(node, ast.JoinedStr):
+        yield from beginnings(node.values[0])
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+
+
 def unexplained_skips(path: str, source: str) -> list[str]:
     """Skips whose reason does not say which of the three kinds they are (tests/conftest.py)."""
     wrong = []
@@ -248,6 +278,9 @@ PLANTED: dict[str, tuple[Check, str, str]] = {
     "equals a name": (lambda p, s: branches_on({"k3"}, p, s), "x.py", "if kl.name == 'k3': pass"),
     "among names": (lambda p, s: branches_on({"k3"}, p, s), "x.py", "if name in ('k1', 'k3'): pass"),
     "matches a name": (lambda p, s: branches_on({"k3"}, p, s), "x.py", "match name:\n case 'k3': pass"),
+    "a small hint": (lower_hints, "x.py", "UserError('bad', 'here', 'use 2')"),
+    "a small hint by name": (lower_hints, "x.py", "errors.RunError('bad', instead=f'use {x}')"),
+    "a small hint of two": (lower_hints, "x.py", "tree.problem(key, 'bad', x or ('a' if y else 'B'))"),
     "a vague skip": (unexplained_skips, "x.py", "pytest.skip('no luck')"),
     "a skipif without reason": (unexplained_skips, "x.py", "@pytest.mark.skipif(True)\ndef test(): ..."),
 }
@@ -274,6 +307,11 @@ ALLOWED: dict[str, tuple[Check, str, str]] = {
     ),
     "private names": (undocumented, "x.py", '"""x"""\ndef _f(a): ...\nclass _A: ...'),
     "another string": (lambda p, s: branches_on({"k3"}, p, s), "x.py", "if name == 'k4': pass"),
+    "hints": (
+        lower_hints,
+        "x.py",
+        "UserError('bad', 'x', f'{a} b' if a else '`a` b'), UserError('a', 'b', '')",
+    ),
     "a skip for want of a tool": (unexplained_skips, "x.py", "pytest.skip(f'needs {tool}')"),
 }
 
@@ -322,6 +360,10 @@ def test_no_branch_on_the_name_of_a_term_preset_or_rule():
     names = registered_names()
     assert {"grpo", "clip", "k3", "accuracy"} <= names
     assert violations(lambda path, source: branches_on(names, path, source), "grpo") == []
+
+
+def test_hints_begin_with_a_capital():
+    assert violations(lower_hints, *PACKAGES) == []
 
 
 def test_skips_say_why():

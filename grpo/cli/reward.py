@@ -61,7 +61,7 @@ def reward(
     rows = read_rows(file)
     labels = [read_label(row, file, line) for line, row in enumerate(rows, 1)]
     if out is not None and not out.parent.is_dir():
-        raise UserError(f"no folder {out.parent}", "--out", "make it first")
+        raise UserError(f"no folder {out.parent}", "--out", "Make it first")
     spec = RuleSpec(rule, read_options(option or []), timeout)
     with user_errors():
         scores = score_rows(spec, rows, out)
@@ -75,10 +75,10 @@ def reward(
 def read_rows(file: Path) -> list[Row]:
     """The rows of a JSONL file, each checked for a completion."""
     if not file.is_file():
-        raise UserError("no such file", str(file), "give a JSONL file with a completion a line")
+        raise UserError("no such file", str(file), "Give a JSONL file with a completion a line")
     text = file.read_text(encoding="utf-8-sig", errors="surrogateescape").rstrip()
     if not text:
-        raise UserError("the file is empty", str(file), "give a JSONL file with a completion a line")
+        raise UserError("the file is empty", str(file), "Give a JSONL file with a completion a line")
     return [read_row(line, f"{file}:{number}") for number, line in enumerate(text.split("\n"), 1)]
 
 
@@ -87,9 +87,9 @@ def read_row(line: str, where: str) -> Row:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"not JSON: {error}", where, 'write {"completion": …, "answer": …}') from error
+        raise UserError(f"not JSON: {error}", where, 'Write {"completion": …, "answer": …}') from error
     if not isinstance(row, dict):
-        raise UserError("a line must hold an object", where, 'write {"completion": …, "answer": …}')
+        raise UserError("a line must hold an object", where, 'Write {"completion": …, "answer": …}')
     if not isinstance(row.get("completion"), str | list):
         columns = ", ".join(row) or "none"
         raise UserError(f"no text or messages in column 'completion'; columns: {columns}", where)
@@ -101,7 +101,7 @@ def read_label(row: Row, file: Path, line: int) -> float | None:
     label = row.get("label")
     if label is None or isinstance(label, bool | int | float):
         return None if label is None else float(label)
-    raise UserError(f"label {label!r} is no number", f"{file}:{line}", "write true, false or the right score")
+    raise UserError(f"label {label!r} is no number", f"{file}:{line}", "Write true, false or the right score")
 
 
 def read_options(pairs: Sequence[str]) -> dict[str, Any]:
@@ -112,11 +112,11 @@ def read_options(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise UserError(f"{pair!r} is no option", "--option", "write key=value")
+            raise UserError(f"{pair!r} is no option", "--option", "Write key=value")
         try:
             options[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise UserError(f"{value!r} is no YAML value", f"--option {key}", "quote it") from error
+            raise UserError(f"{value!r} is no YAML value", f"--option {key}", "Quote it") from error
     return options
 
 

@@ -18,6 +18,14 @@ def free_memory() -> int:
     return max(free, 0)
 
 
+def size(count: int) -> str:
+    """Bytes in words: `4.1 MiB`."""
+    for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if count >= 1 << power:
+            return f"{count / (1 << power):.1f} {unit}"
+    return f"{count} bytes"
+
+
 def _cgroup_files() -> list[tuple[Path, Path, Path]]:
     new, old = Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory")
     return [

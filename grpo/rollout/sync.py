@@ -112,7 +112,7 @@ class Sync:
             raise SyncError(
                 f"the optimiser stepped and moved {moved:.1%} of the weights: the update is lost in rounding",
                 "weight sync",
-                "keep float32 master weights, or raise train.lr",
+                "Keep float32 master weights, or raise train.lr",
             )
         self._masters = masters
         self._send()
@@ -165,7 +165,7 @@ class Sync:
                 f"the engine does not take over {group} ({masters[0][0]}, {len(masters)} tensors): a change "
                 f"moved the trainer's log-probs by {movement:.3g} and left the engine {rest:.3g} away",
                 "weight sync",
-                "its weight update is broken for this model",
+                "Its weight update is broken for this model",
             )
         return True
 

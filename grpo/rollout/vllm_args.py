@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-import difflib
+import ast
+import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from grpo.errors import UserError
-from grpo.rollout.memory import free_memory
+from grpo.nearest import suggest
+from grpo.recipe import RolloutSection
+from grpo.rollout.memory import free_memory, size
 
 BLOCK = 32  # tokens a cache block; CPU's default of 128 never finds a short prompt again
 SEQUENCES = 512  # completions at once on CPU: throughput of small models rises up to here
 PREFILL_TOKENS = 4096  # prompt tokens a step on CPU
 CACHE_BYTES = 4 << 30  # largest cache on CPU by default, where one sequence needs no more
 GPU_SHARE = 0.45  # of GPU memory; the trainer shares the card
+WIDTHS = {"float32": 4, "bfloat16": 2}  # bytes of a number
 
 WHERE = "rollout.engine_args"
+SPACE = "VLLM_CPU_KVCACHE_SPACE"  # vLLM's own variable; it goes before kv_cache_memory_bytes
 OURS = {
-    "model": "set model.path",
-    "tokenizer": "the tokenizer comes with model.path",
-    "dtype": "set model.dtype",
-    "seed": "set output.seed",
-    "max_model_len": "set rollout.context",
-    "quantization": "trainer and engine must hold the same weights",
-    "logprobs_mode": "training needs the log-probs of the distribution that was sampled from",
-    "generation_config": "sampling is what the recipe says, not what the checkpoint suggests",
-    "worker_extension_cls": "weight updates come through it",
-    "skip_tokenizer_init": "stop strings need the tokenizer",
-    "speculative_config": "its log-probs are not checked against the trainer's",
+    "model": "Set model.path",
+    "tokenizer": "The tokenizer comes with model.path",
+    "dtype": "Set model.dtype",
+    "seed": "Set output.seed",
+    "max_model_len": "Set rollout.context",
+    "quantization": "Trainer and engine must hold the same weights",
+    "logprobs_mode": "Training needs the log-probs of the distribution that was sampled from",
+    "generation_config": "Sampling is what the recipe says, not what the checkpoint suggests",
+    "worker_extension_cls": "Weight updates come through it",
+    "skip_tokenizer_init": "Stop strings need the tokenizer",
+    "speculative_config": "Its log-probs are not checked against the trainer's",
 }
 NO_ROOM = ("KV cache", "kv cache", "cache blocks", "memory for kv")
 TOO_LONG = ("max_model_len", "max_position_embeddings")
@@ -74,8 +82,8 @@ def engine_arguments(
         "enable_chunked_prefill": False,
         **overrides,
     }
-    if "kv_cache_memory_bytes" not in overrides and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
-        token, sequences = token_bytes(config, 4 if dtype == "float32" else 2), arguments["max_num_seqs"]
+    if "kv_cache_memory_bytes" not in overrides and cache_space() is None:
+        token, sequences = token_bytes(config, WIDTHS[dtype]), arguments["max_num_seqs"]
         arguments["kv_cache_memory_bytes"] = cache_bytes(token, longest, sequences, free_memory())
     return arguments
 
@@ -103,50 +111,126 @@ def cache_bytes(token: int, longest: int, sequences: int, free: int) -> int:
         sequences: sequences at once.
         free: bytes of memory free now.
     """
-    blocks = -(-longest // BLOCK) + 1
-    least = (blocks + 1) * BLOCK * token  # one sequence, and the block vLLM keeps empty
+    blocks, least = -(-longest // BLOCK) + 1, sequence_bytes(token, longest)
     if least > free // 2:
-        raise no_room(f"a sequence of {longest} tokens takes {least >> 20} MiB, {free >> 20} MiB are free")
+        takes = f"a sequence of {longest} tokens takes {size(least)}"
+        raise no_room(f"{takes}, half of the free memory is {size(free // 2)}", on_cpu=True)
     return max(least, min(sequences * blocks * BLOCK * token, CACHE_BYTES, free // 2))
 
 
-def no_room(reason: str) -> UserError:
+def sequence_bytes(token: int, longest: int) -> int:
+    """Bytes of cache that one sequence of `longest` tokens needs, with the block that vLLM keeps empty."""
+    return (-(-longest // BLOCK) + 2) * BLOCK * token
+
+
+def cache_space() -> int | None:
+    """Bytes of cache that VLLM_CPU_KVCACHE_SPACE asks for; None where it is not set.
+
+    Raises:
+        UserError: it is no number of GiB.
+    """
+    given = os.environ.get(SPACE)
+    if not given:
+        return None
+    try:
+        gib = int(given)
+    except ValueError:
+        gib = 0
+    if gib < 1:
+        raise UserError(
+            f"{given!r} is no size of a cache", SPACE, "Set it to whole GiB, 1 or more, or unset it"
+        )
+    return gib << 30
+
+
+def check_start(rollout: RolloutSection) -> None:
+    """What would stop the engine's start and can be told before a model is made or loaded.
+
+    Raises:
+        UserError: VLLM_CPU_KVCACHE_SPACE is no size.
+    """
+    if rollout.engine == "vllm":
+        cache_space()
+
+
+def no_room(reason: str, *, on_cpu: bool) -> UserError:
     """The error for a key-value cache that does not fit."""
+    on_gpu = f"{WHERE}.gpu_memory_utilization"
+    setting = f"{WHERE}.kv_cache_memory_bytes or {SPACE} (whole GiB)" if on_cpu else on_gpu
     return UserError(
         f"no room for the KV cache: {reason}",
         "rollout",
-        "Lower rollout.context or rollout.max_tokens, or set rollout.engine_args.kv_cache_memory_bytes or "
-        "VLLM_CPU_KVCACHE_SPACE (whole GiB)",
+        f"Lower rollout.context or rollout.max_tokens, or set {setting}",
     )
 
 
-def start_error(error: Exception) -> UserError | None:
-    """The user's part in a failed start, if vLLM's words name one."""
+def start_error(error: Exception, arguments: Mapping[str, Any], *, on_cpu: bool) -> UserError | None:
+    """The user's part in a failed start, if vLLM's words name one.
+
+    Args:
+        error: what vLLM raised.
+        arguments: from `engine_arguments`.
+        on_cpu: whether the installed vLLM computes on the CPU.
+    """
     text = " ".join(str(error).split())
     if any(words in text for words in NO_ROOM):
-        return no_room(text[:300])
+        # The rest of vLLM's words is advice, which contradicts ours.
+        return no_room(_cpu_sizes(arguments) if on_cpu else text.split(". ")[0], on_cpu=on_cpu)
     if any(words in text for words in TOO_LONG):
-        return UserError(text[:300], "rollout.context", "the model reads no further")
+        return UserError(text[:300], "rollout.context", "The model reads no further")
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        if name in arguments:
+            return UserError(f"is {first['input']!r}", f"{WHERE}.{name}", first["msg"])
     return None
 
 
-def _check(overrides: Mapping[str, Any], on_cpu: bool) -> None:
-    from dataclasses import fields
+def _cpu_sizes(arguments: Mapping[str, Any]) -> str:
+    """What one sequence needs and what there is. vLLM's own figures are GiB: 0.0 for a small model."""
+    from transformers import AutoConfig
 
-    from vllm.engine.arg_utils import EngineArgs
+    config = AutoConfig.from_pretrained(arguments["model"]).get_text_config()
+    longest = arguments.get("max_model_len") or config.max_position_embeddings
+    needed = size(sequence_bytes(token_bytes(config, WIDTHS[arguments["dtype"]]), longest))
+    given = size(cache_space() or arguments["kv_cache_memory_bytes"])
+    free = size(free_memory())
+    return f"a sequence of {longest} tokens takes {needed}, the cache is given {given}, {free} are free"
 
-    known = [field.name for field in fields(EngineArgs)]
+
+def argument_problems(overrides: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Each of a recipe's engine arguments that it may not give: name, what is wrong, what to do instead."""
+    known = argument_names() if overrides else []
     for name in overrides:
         if name in OURS:
-            raise UserError(f"{name} cannot be set here", f"{WHERE}.{name}", OURS[name])
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            raise UserError(
-                f"vLLM has no argument {name}", f"{WHERE}.{name}", f"write {near[0]}" if near else ""
-            )
+            yield name, f"{name} cannot be set here", OURS[name]
+        elif known and name not in known:
+            yield name, f"vLLM has no argument {name}", suggest(name, known, "")
+
+
+def argument_names() -> list[str]:
+    """The fields of vLLM's `EngineArgs`; none where vLLM is not installed.
+
+    Read from its source: importing it takes ten seconds, and a recipe is checked in less than one.
+    """
+    found = importlib.util.find_spec("vllm")
+    for folder in (found.submodule_search_locations if found else None) or ():
+        source = Path(folder) / "engine" / "arg_utils.py"
+        if not source.is_file():
+            continue
+        for node in ast.parse(source.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and node.name == "EngineArgs":
+                fields = [inner.target for inner in node.body if isinstance(inner, ast.AnnAssign)]
+                return [field.id for field in fields if isinstance(field, ast.Name)]
+    return []
+
+
+def _check(overrides: Mapping[str, Any], on_cpu: bool) -> None:
+    for name, what, instead in argument_problems(overrides):
+        raise UserError(what, f"{WHERE}.{name}", instead)
     if on_cpu and overrides.get("enable_chunked_prefill"):
         raise UserError(
             "chunked prefill cannot be used on CPU",
             f"{WHERE}.enable_chunked_prefill",
-            "leave it out: vLLM's CPU build crashes when it splits the prompt of a seeded request",
+            "Leave it out: vLLM's CPU build crashes when it splits the prompt of a seeded request",
         )

@@ -157,21 +157,22 @@ def start_vllm(start: Start) -> Any:
 
     from grpo.rollout.vllm_args import engine_arguments, start_error
 
+    on_cpu = current_platform.is_cpu()
     arguments = engine_arguments(
         start.checkpoint,
         dtype=start.dtype,
         context=start.context,
         seed=start.seed,
-        on_cpu=current_platform.is_cpu(),
+        on_cpu=on_cpu,
         overrides=start.engine_args,
     )
-    if current_platform.is_cpu() and arguments["enforce_eager"]:
+    if on_cpu and arguments["enforce_eager"]:
         # vLLM compiles one function of its log-probs even so: seconds, and a C++ compiler, for no gain.
         torch.compiler.set_stance("force_eager")
     try:
         return LLM(**arguments, worker_extension_cls=start.worker).llm_engine
     except (ValueError, VLLMError) as error:
-        if (ours := start_error(error)) is not None:
+        if (ours := start_error(error, arguments, on_cpu=on_cpu)) is not None:
             raise ours from error
         raise
 

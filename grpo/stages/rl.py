@@ -13,6 +13,7 @@ from grpo.folder import find_checkpoint, move_aside
 from grpo.live import view_for
 from grpo.quiet import quieten
 from grpo.recipe_checks import check_context
+from grpo.rollout.vllm_args import check_start
 from grpo.rows import read_items
 from grpo.run import Part, Run
 from grpo.scoring import Scorer
@@ -49,6 +50,7 @@ def train(
     """
     console = console or Console()
     quieten()
+    check_start(recipe.rollout)
     checkpoint = find_checkpoint(recipe, resume=resume, overwrite=overwrite)
     folder = Path(recipe.output.folder)
     state = {"global_step": 0, "max_steps": recipe.train.steps}  # as TRL has it before the first step

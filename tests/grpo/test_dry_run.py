@@ -99,3 +99,9 @@ def test_a_chat_template_waits_for_its_tokenizer(checkpoint):
     assert "rendered by the model's own tokenizer" in planned.to_text()
     with pytest.raises(UserError, match="no chat template"):
         plan(load_recipe("demo", [*SMALL, "pretrain=null", f"model.path={checkpoint}", "data.template=chat"]))
+
+
+def test_what_would_stop_the_engine_is_told(monkeypatch):
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "0")
+    with pytest.raises(UserError, match="is no size of a cache"):
+        plan(load_recipe("demo", SMALL))

@@ -1,4 +1,4 @@
-"""Lengths against the model's own context."""
+"""Combinations that cannot work, told with the line that holds them."""
 
 import json
 
@@ -7,6 +7,33 @@ import pytest
 from grpo.errors import UserError
 from grpo.recipe_checks import check_context
 from grpo.recipe_file import load_recipe
+
+RECIPE = """
+model: {path: org/base}
+data: {train: addition}
+rewards: [{rule: accuracy}]
+output: {folder: run}
+"""
+
+
+def refused(tmp_path, text: str, *overrides: str) -> list[str]:
+    """What is said of a recipe with these lines at its end; its path left out."""
+    path = tmp_path / "r.yaml"
+    path.write_text(RECIPE + text)
+    with pytest.raises(UserError) as caught:
+        load_recipe(path, overrides)
+    return str(caught.value).replace(f"{tmp_path}/", "").splitlines()
+
+
+def test_engine_arguments_that_cannot_be_given(tmp_path):
+    pytest.importorskip("vllm")
+    text = "rollout:\n  engine_args:\n    max_num_seq: 8\n    dtype: half\n    block_size: 16\n"
+    assert refused(tmp_path, text) == [
+        "r.yaml:8 rollout.engine_args.max_num_seq: vLLM has no argument max_num_seq. "
+        "Did you mean max_num_seqs?",
+        "r.yaml:9 rollout.engine_args.dtype: dtype cannot be set here. Set model.dtype",
+    ]
+    assert "command line: rollout.engine_args.xyz" in refused(tmp_path, "", "rollout.engine_args.xyz=1")[0]
 
 
 @pytest.mark.parametrize("nested", [False, True])

@@ -53,6 +53,6 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 def test_nearest():
-    assert nearest("targt", ["target", "scale"]) == "did you mean 'target'?"
-    assert nearest("zzz", ["b", "a"]) == "known: a, b"
+    assert nearest("targt", ["target", "scale"]) == "Did you mean 'target'?"
+    assert nearest("zzz", ["b", "a"]) == "Known: a, b"
     assert nearest("zzz", []) == ""

@@ -21,3 +21,12 @@ def test_a_cgroup_limit_counts_without_reclaimable_cache(limit, free, tmp_path, 
     monkeypatch.setattr(memory, "_cgroup_files", lambda: files)
     found = memory.free_memory()
     assert found == free if free is not None else found > 1_000_000
+
+
+def test_sizes_in_words():
+    assert [memory.size(n) for n in (1023, 1024, 5 << 19, 3 << 30)] == [
+        "1023 bytes",
+        "1.0 KiB",
+        "2.5 MiB",
+        "3.0 GiB",
+    ]

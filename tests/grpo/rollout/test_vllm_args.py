@@ -1,13 +1,22 @@
 """Defaults of vLLM's arguments and what a recipe may not change. No engine is started."""
 
+import importlib.util
+
 import pytest
 import transformers
 
 from grpo.errors import UserError
+from grpo.recipe import RolloutSection
+from grpo.rollout import vllm_args
 from grpo.rollout.vllm_args import (
     CACHE_BYTES,
     OURS,
+    SPACE,
+    argument_names,
+    argument_problems,
     cache_bytes,
+    cache_space,
+    check_start,
     engine_arguments,
     start_error,
     token_bytes,
@@ -23,7 +32,7 @@ def arguments(checkpoint, *, context=128, on_cpu=True, **overrides):
 
 
 def test_defaults_on_cpu(checkpoint, monkeypatch):
-    monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
+    monkeypatch.delenv(SPACE, raising=False)
     found = arguments(checkpoint)
     assert found["kv_cache_memory_bytes"] == 512 * 160 * token_bytes(
         transformers.AutoConfig.from_pretrained(checkpoint("untied")), 4
@@ -64,7 +73,7 @@ def test_the_recipe_goes_before_the_defaults(checkpoint):
 
 
 def test_vllms_own_cache_variable_is_left_alone(checkpoint, monkeypatch):
-    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    monkeypatch.setenv(SPACE, "1")
     assert "kv_cache_memory_bytes" not in arguments(checkpoint)
 
 
@@ -84,8 +93,22 @@ def test_what_the_contract_needs_cannot_be_set(name, checkpoint):
 
 
 def test_an_unknown_argument_names_the_nearest(checkpoint):
-    with pytest.raises(UserError, match=r"vLLM has no argument max_num_seq\. write max_num_seqs"):
+    with pytest.raises(UserError, match=r"vLLM has no argument max_num_seq\. Did you mean max_num_seqs\?"):
         arguments(checkpoint, max_num_seq=3)
+
+
+def test_the_names_are_vllms_own():
+    from dataclasses import fields
+
+    from vllm.engine.arg_utils import EngineArgs
+
+    assert argument_names() == [field.name for field in fields(EngineArgs)]
+
+
+def test_without_vllm_no_name_is_unknown(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert list(argument_problems({"max_num_seq": 3})) == []
+    assert [name for name, *_ in argument_problems({"max_num_seq": 3, "dtype": "half"})] == ["dtype"]
 
 
 def test_chunked_prefill_is_refused_on_cpu_only(checkpoint):
@@ -108,17 +131,73 @@ def test_cache_bytes_by_hand():
     assert cache_bytes(token=100_000, longest=4096, sequences=512, free=1 << 40) == CACHE_BYTES
     assert cache_bytes(token=100_000, longest=4096, sequences=512, free=1 << 30) == 1 << 29
     assert cache_bytes(token=1 << 20, longest=8192, sequences=4, free=1 << 40) == (8192 + 64) << 20
-    with pytest.raises(UserError, match="a sequence of 4096 tokens takes 4160 MiB, 4096 MiB are free"):
+    with pytest.raises(
+        UserError, match=r"a sequence of 4096 tokens takes 4\.1 GiB, half of the free memory is 2\.0 GiB"
+    ):
         cache_bytes(token=1 << 20, longest=4096, sequences=4, free=1 << 32)
 
 
+TOO_LITTLE = (
+    "To serve at least one request with the model's max seq len (128), (0.0 GiB KV cache is needed, which is "
+    "larger than the available KV cache memory (0.0 GiB). Based on the available memory, the estimated "
+    "maximum model length is 9. Try increasing `gpu_memory_utilization` or decreasing `max_model_len`."
+)
+
+
+def test_no_room_says_what_is_needed_and_what_there_is_in_our_words(checkpoint, monkeypatch):
+    monkeypatch.setattr(vllm_args, "free_memory", lambda: 3 << 30)
+    monkeypatch.delenv(SPACE, raising=False)
+    given = arguments(checkpoint, kv_cache_memory_bytes=4096)
+    room = start_error(ValueError(TOO_LITTLE), given, on_cpu=True)
+    assert str(room) == (
+        "rollout: no room for the KV cache: a sequence of 128 tokens takes 96.0 KiB, the cache is given "
+        "4.0 KiB, 3.0 GiB are free. Lower rollout.context or rollout.max_tokens, or set "
+        f"rollout.engine_args.kv_cache_memory_bytes or {SPACE} (whole GiB)"
+    )
+    monkeypatch.setenv(SPACE, "7")
+    assert "the cache is given 7.0 GiB" in str(start_error(ValueError(TOO_LITTLE), given, on_cpu=True))
+
+
+def test_no_room_on_a_gpu_keeps_vllms_figures_and_not_its_advice():
+    room = str(start_error(ValueError(TOO_LITTLE), {}, on_cpu=False))
+    assert "larger than the available KV cache memory (0.0 GiB). Lower rollout.context" in room
+    assert room.endswith("or set rollout.engine_args.gpu_memory_utilization")
+    assert "Try" not in room
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "0.5", "4 GiB"])
+def test_a_cache_of_no_size_is_told_before_anything_loads(value, monkeypatch):
+    monkeypatch.setenv(SPACE, value)
+    with pytest.raises(UserError, match=f"^{SPACE}: '{value}' is no size of a cache. Set it to whole GiB"):
+        check_start(RolloutSection(engine="vllm"))
+    check_start(RolloutSection(engine="hf"))
+
+
+def test_a_cache_of_some_size_in_bytes(monkeypatch):
+    monkeypatch.setenv(SPACE, "3")
+    assert cache_space() == 3 << 30
+    monkeypatch.setenv(SPACE, "")
+    assert cache_space() is None
+
+
 def test_vllms_words_that_name_the_users_part():
-    room = start_error(ValueError("No available memory for the cache blocks. Try increasing …"))
-    assert room is not None
-    assert "no room for the KV cache" in room.what
     long = start_error(
-        ValueError("User-specified max_model_len (512) is greater than the derived\n max_model_len")
+        ValueError("User-specified max_model_len (512) is greater than the derived\n max_model_len"),
+        {},
+        on_cpu=True,
     )
     assert long is not None
     assert long.where == "rollout.context"
-    assert start_error(ValueError("something else")) is None
+    assert start_error(ValueError("something else"), {}, on_cpu=True) is None
+
+
+def test_a_value_that_vllm_refuses_is_one_line_with_its_key():
+    from vllm.config import SchedulerConfig
+
+    with pytest.raises(ValueError, match="max_num_seqs") as caught:
+        SchedulerConfig(max_num_seqs=0, max_model_len=128, is_encoder_decoder=False)
+    refused = start_error(caught.value, {"max_num_seqs": 0}, on_cpu=True)
+    assert str(refused) == (
+        "rollout.engine_args.max_num_seqs: is 0. Input should be greater than or equal to 1"
+    )
+    assert start_error(caught.value, {}, on_cpu=True) is None

@@ -105,6 +105,14 @@ def test_a_mistake_leaves_an_old_run_where_it_is(run, rule, folder, mistake, sai
     assert sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
 
 
+def test_what_would_stop_the_engine_is_told_before_anything_is_loaded(run, folder, monkeypatch):
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "some")
+    monkeypatch.setattr(rl, "Scorer", None)
+    with pytest.raises(UserError, match="'some' is no size of a cache"):
+        run("rollout.engine=vllm")
+    assert not folder.exists()
+
+
 def test_sets_are_evaluated_and_never_selected_on(run, rule, folder, tmp_path):
     rows = [{"prompt": f"{x}+1=", "answer": str(x + 1), "pair": "x"} for x in range(3)]
     (tmp_path / "set.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
