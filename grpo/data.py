@@ -49,21 +49,19 @@ def half(key: str) -> Literal["select", "report"]:
 
 
 def open_data(
-    data: Data, *, tokenizer: Tokenizer, max_prompt_tokens: int, seed: int, folder: Path = Path()
+    items: Sequence[Item], data: Data, *, tokenizer: Tokenizer, max_prompt_tokens: int
 ) -> DataSplits:
     """The prompts of a run.
 
     Args:
+        items: from `read_items`.
         data: the recipe's section.
         tokenizer: of the model.
         max_prompt_tokens: longest prompt; `data.overlong` says what happens to longer ones.
-        seed: seed of a reasoning-gym task whose options give none.
-        folder: where relative paths are looked for; then the working directory.
 
     Raises:
-        UserError: the data are not as the recipe says, or a split comes out empty.
+        UserError: a prompt cannot be rendered or is too long, or a split comes out empty.
     """
-    items = read_items(data, seed=seed, folder=folder)
     prompts = _prompts(items, data, tokenizer, max_prompt_tokens)
     splits: dict[str, list[Prompt]] = {"train": [], "select": [], "report": []}
     for item, prompt in prompts:

@@ -11,7 +11,7 @@ from typing import Any
 
 from grpo.errors import UserError
 from grpo.recipe import Recipe
-from grpo.recipe_tree import Key, Tree
+from grpo.recipe_tree import Key, Tree, dotted
 from grpo.rollout.vllm_args import argument_problems
 
 HEAD_WIDTHS = (32, 64, 80, 96, 112, 128)  # that vLLM's attention takes, on CPU too
@@ -49,6 +49,7 @@ def check_combinations(sections: Mapping[str, Any], tree: Tree) -> None:
     checks: tuple[tuple[Callable[..., Iterator[Problem]], tuple[str, ...]], ...] = (
         (_one_base, ("model", "pretrain")),
         (_checkpoint, ("model",)),
+        (_context, ("model", "rollout")),
         (_decoder, ("pretrain",)),
         (_lengths, ("rollout",)),
         (_engine_args, ("rollout",)),
@@ -73,17 +74,21 @@ def check_context(recipe: Recipe, config: Path) -> None:
     Raises:
         UserError: the engine's context, or a completion, is longer than the model takes.
     """
+    for key, what, instead in _lengths_of_model(recipe.rollout, config):
+        raise UserError(what, dotted(key), instead)
+
+
+def _lengths_of_model(rollout: Any, config: Path) -> Iterator[Problem]:
     try:
-        found = json.loads(config.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot be read: {error}", str(config), "A checkpoint has a config.json") from None
-    context = (found.get("text_config") or found).get("max_position_embeddings")
+        found = json.loads(config.read_text(encoding="utf-8"))
+        context = (found.get("text_config") or found).get("max_position_embeddings")
+    except (OSError, ValueError, AttributeError):
+        yield ("model", "path"), f"{config} is no readable JSON mapping", "Save the checkpoint again"
+        return
     for key in ("context", "max_tokens"):
-        wanted = getattr(recipe.rollout, key)
+        wanted = getattr(rollout, key)
         if context and wanted and (wanted > context or (key == "max_tokens" and wanted == context)):
-            raise UserError(
-                f"{wanted} tokens, but the model's context is {context}", f"rollout.{key}", "Use fewer"
-            )
+            yield ("rollout", key), f"{wanted} tokens, but the model's context is {context}", "Use fewer"
 
 
 def _one_base(model: Any, pretrain: Any) -> Iterator[Problem]:
@@ -101,12 +106,19 @@ def _checkpoint(model: Any) -> Iterator[Problem]:
     if model.path and re.match(r"[.~/]", model.path):
         folder = Path(model.path).expanduser()
         if not (folder / "config.json").is_file():
-            what = "has no config.json" if folder.is_dir() else "no such folder"
+            missing = "is a file" if folder.is_file() else "is no folder"
+            what = f"{model.path} {'has no config.json' if folder.is_dir() else missing}"
             yield (
                 ("model", "path"),
                 what,
                 "Give the folder of a checkpoint in transformers format, or a hub id",
             )
+
+
+def _context(model: Any, rollout: Any) -> Iterator[Problem]:
+    config = Path(model.path or "").expanduser() / "config.json"
+    if model.path and config.is_file():
+        yield from _lengths_of_model(rollout, config)
 
 
 def _decoder(pretrain: Any) -> Iterator[Problem]:

@@ -56,6 +56,7 @@ class Tree:
         self.value: Any = {}
         self.problems: list[UserError] = []
         self._origin: dict[Key, str] = {}
+        self._unread: set[Key] = set()
 
     def where(self, key: Key) -> str:
         """`file.yaml:12 rollout.group_size`, with the line of the nearest parent where the key has none.
@@ -70,7 +71,9 @@ class Tree:
         return f"{self.label} {dotted(key)}" if key else self.label
 
     def problem(self, key: Key, what: str, instead: str = "") -> None:
-        """Notes one mistake; all are reported together."""
+        """Notes one mistake; all are reported together. A value that could not be read has one already."""
+        if key in self._unread:
+            return
         self.problems.append(UserError(what, self.where(key), instead))
 
     def in_order(self) -> list[UserError]:
@@ -108,6 +111,7 @@ class Tree:
             return _scalar(node)
         except (yaml.YAMLError, ValueError):
             self.problem(key, f"{node.value!r} cannot be read as {node.tag.rpartition(':')[2]}")
+            self._unread.add(key)
             return None
 
     def _mapping(self, node: yaml.MappingNode, key: Key, parents: tuple[int, ...]) -> dict[str, Any]:
@@ -197,10 +201,12 @@ def _compose(text: str, label: str) -> yaml.Node | None:
     try:
         return yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        mark, said = error.problem_mark or error.context_mark, [error.context, error.problem]
+        if mark and error.context_mark and re.search("flow|quoted", error.context or ""):
+            said.append(f"(line {mark.line + 1})")
+            mark = error.context_mark  # where the bracket or quote was opened
         at = f"{label}:{mark.line + 1}:{mark.column + 1}" if mark else label
-        said = " ".join(part for part in (error.context, error.problem) if part)
-        raise UserError(f"malformed YAML: {said}", at) from None
+        raise UserError(f"malformed YAML: {' '.join(filter(None, said))}", at) from None
     except yaml.YAMLError as error:
         raise UserError(f"malformed YAML: {' '.join(str(error).split())}", label) from None
 

@@ -39,7 +39,7 @@ def read_items(data: Data, *, seed: int, folder: Path = Path()) -> list[Item]:
     data = _with_set_defaults(data, source)
     rows = read_rows(source, data.options, seed)
     if not rows:
-        raise UserError("holds no rows", data.train)
+        raise UserError("holds no rows", data.train, "Give at least one prompt and its answer")
     take_gold = _gold_taker(data.gold, folder)
     items: dict[str, Item] = {}
     dropped, conflicts = 0, 0
@@ -123,7 +123,10 @@ def _is_messages(prompt: Any) -> bool:
 
 
 def _kind(value: Any) -> str:
-    return "empty" if value is None or value in ("", []) else f"a {type(value).__name__}"
+    if value is None or value in ("", []):
+        return "empty"
+    kinds = {bool: "true or false", int: "a number", float: "a number", str: "text", dict: "a mapping"}
+    return kinds.get(type(value), "a list")
 
 
 def _gold_taker(gold: str | None, folder: Path) -> Callable[[Any], Any] | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
+
+WIDE = 400  # columns where nobody looks: one line an entry, for grep
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode="rich")
 
@@ -62,4 +65,4 @@ def explain_key(
         table.add_column(heading)
     for entry in explain(key):
         table.add_row(*map(escape, (entry.key, entry.type, entry.default, entry.meaning)))
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)

@@ -34,6 +34,7 @@ class Summary:
     seconds: dict[str, float] = field(default_factory=dict)  # p50, p99 and max a completion
     labelled: int = 0
     disagreements: list[Row] = field(default_factory=list)  # line, label, score
+    error: str | None = None  # the first of a rule that raised, ran too long or crashed
 
 
 def reward(
@@ -70,6 +71,8 @@ def reward(
         typer.echo(json.dumps(vars(summary)))
     else:
         show(summary, out)
+    if summary.mean is None and summary.error:
+        raise typer.Exit(1)
 
 
 def read_rows(file: Path) -> list[Row]:
@@ -188,6 +191,7 @@ def summarise(rule: str, scores: Sequence[Score], labels: Sequence[float | None]
         statuses=dict(Counter(score.status for score in scores)),
         seconds={"p50": quantile(times, 0.5), "p99": quantile(times, 0.99), "max": times[-1]},
         labelled=sum(label is not None for label in labels),
+        error=next((score.extras["error"] for score in scores if "error" in score.extras), None),
     )
     for line, (score, label) in enumerate(zip(scores, labels, strict=True), 1):
         if label is not None and (score.score is None or abs(score.score - label) > 1e-6):
@@ -214,6 +218,8 @@ def show(summary: Summary, out: Path | None) -> None:
     if summary.labelled:
         table.add_row("disagree with label", f"{len(summary.disagreements)} of {summary.labelled}")
     console.print(table)
+    if summary.error:
+        console.print(f"first error: {summary.error}", markup=False)
     for row in summary.disagreements[:SHOWN]:
         shown = row.get("extracted")
         console.print(

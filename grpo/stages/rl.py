@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from grpo.live import view_for
 from grpo.quiet import quieten
 from grpo.recipe_checks import check_context
 from grpo.rollout.vllm_args import check_start
-from grpo.rows import read_items
+from grpo.rows import Item, read_items
 from grpo.run import Part, Run
 from grpo.scoring import Scorer
 from grpo.stages.pretrain import pretrain
@@ -57,12 +58,11 @@ def train(
     with Scorer(recipe.rewards, trainer_state=state) as scorer:
         graders = [rule.name for rule in scorer.rules if rule.grades_answer]
         with view_for(console, folder.name, *graders[:1]) as view:
-            if recipe.pretrain:
-                read_items(recipe.data, seed=recipe.output.seed)  # a mistake there is told before the minutes
+            view.phase("reading the data")
+            items = read_items(recipe.data, seed=recipe.output.seed)
             base = base_checkpoint(recipe, view)
             tokenizer = load_tokenizer(base)
-            view.phase("reading the data")
-            splits, sets = open_prompts(recipe, base, tokenizer, scorer)
+            splits, sets = open_prompts(recipe, items, base, tokenizer, scorer)
             sampling = sampling_of(recipe)
             aside = move_aside(folder) if overwrite else None
             if aside:
@@ -131,9 +131,9 @@ def load_tokenizer(base: str) -> PreTrainedTokenizerBase:
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(base)
     except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
+        why = "it holds none" if Path(base).is_dir() else str(error).strip().splitlines()[0]
         raise UserError(
-            f"no checkpoint with a tokenizer is at {base} ({first})",
+            f"no checkpoint with a tokenizer is at {base} ({why})",
             "model.path",
             "Give a folder in transformers format or a hub id.",
         ) from None
@@ -155,7 +155,7 @@ def sampling_of(recipe: Recipe) -> Sampling:
 
 
 def open_prompts(
-    recipe: Recipe, base: str, tokenizer: PreTrainedTokenizerBase, scorer: Scorer
+    recipe: Recipe, items: Sequence[Item], base: str, tokenizer: PreTrainedTokenizerBase, scorer: Scorer
 ) -> tuple[DataSplits, dict[str, list[Prompt]]]:
     """Training and held-out prompts and those of eval.sets, their golds tried on the rules."""
     from grpo.data import DataSplits, open_data, open_set
@@ -166,15 +166,16 @@ def open_prompts(
     options: dict[str, Any] = {
         "tokenizer": tokenizer,
         "max_prompt_tokens": context - recipe.rollout.max_tokens,
-        "seed": recipe.output.seed,
     }
-    splits = open_data(recipe.data, **options)
+    splits = open_data(items, recipe.data, **options)
     form = get_template(recipe.data.template).answer_form
     parts = [
         check_golds(scorer, part, form, recipe.data.bad_gold)
         for part in (splits.train, splits.select, splits.report)
     ]
-    sets = {name: open_set(name, recipe.data, **options) for name in recipe.eval.sets}
+    sets = {
+        name: open_set(name, recipe.data, seed=recipe.output.seed, **options) for name in recipe.eval.sets
+    }
     return DataSplits(*parts), sets
 
 

@@ -12,6 +12,7 @@ from eval.sets import addition
 from grpo.data import PromptStream, half, in_holdout, open_data, open_set
 from grpo.errors import UserError
 from grpo.recipe import Data
+from grpo.rows import read_items
 from grpo.types import Prompt
 
 TRIPLES = list(addition.rows("train", digits=3, count=8192))
@@ -33,7 +34,7 @@ def tokenizer():
 
 
 def opened(data: Data, tokenizer, longest: int = 100):
-    return open_data(data, tokenizer=tokenizer, max_prompt_tokens=longest, seed=0)
+    return open_data(read_items(data, seed=0), data, tokenizer=tokenizer, max_prompt_tokens=longest)
 
 
 def write(path: Path, rows) -> str:

@@ -61,5 +61,19 @@ def test_context_of_the_model(tmp_path, overrides, key, nested):
 
 
 def test_a_config_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=r"config.json is no readable JSON mapping"):
         check_context(load_recipe("r1_zero_gsm8k"), tmp_path / "config.json")
+
+
+def test_a_local_checkpoint_is_looked_at_with_the_recipe(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"max_position_embeddings": 2048}))
+    given = [f"model.path={tmp_path}", "rollout.context=4096"]
+    with pytest.raises(
+        UserError, match=r"command line: rollout.context: 4096 tokens, but the model's context"
+    ):
+        load_recipe("r1_zero_gsm8k", given)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(
+        UserError, match=r"command line: model.path: .*config.json is no readable JSON mapping"
+    ):
+        load_recipe("r1_zero_gsm8k", given)

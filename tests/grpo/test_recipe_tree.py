@@ -65,7 +65,12 @@ def test_a_key_written_twice_names_both_lines():
 
 @pytest.mark.parametrize(
     ("text", "place"),
-    [("a: [1, 2\nb: 3\n", "r.yaml:2"), ("a: b: c\n", "r.yaml:1:5"), ("a: 1\n\tb: 2\n", "r.yaml:2:1")],
+    [
+        ("x: 1\na: [1, 2\nb: 3\n", "r.yaml:2:4"),  # where the bracket was opened
+        ('x: 1\na: "b\nc: d\n', "r.yaml:2:4"),
+        ("a: b: c\n", "r.yaml:1:5"),
+        ("a: 1\n\tb: 2\n", "r.yaml:2:1"),
+    ],
 )
 def test_malformed_yaml_names_line_and_column(text, place):
     with pytest.raises(UserError, match="malformed YAML") as caught:
@@ -77,6 +82,16 @@ def test_malformed_yaml_names_line_and_column(text, place):
 def test_a_file_in_two_documents_is_malformed():
     with pytest.raises(UserError, match="malformed YAML"):
         read("a: 1\n---\nb: 2\n")
+
+
+def test_a_value_that_cannot_be_read_is_one_mistake():
+    tree = read("a: {b: !what c}\n")
+    tree.problem(("a", "b"), "should be text")
+    tree.problem(("a",), "should hold more")
+    assert [str(problem) for problem in tree.problems] == [
+        "r.yaml:1 a.b: 'c' cannot be read as !what",
+        "r.yaml:1 a: should hold more",
+    ]
 
 
 def test_an_anchor_that_contains_itself_is_refused():

@@ -46,7 +46,7 @@ def test_a_missing_column_names_those_there_are(data):
 
 
 def test_no_rows(data):
-    assert refused(data([])) == "r.jsonl: holds no rows"
+    assert refused(data([])) == "r.jsonl: holds no rows. Give at least one prompt and its answer"
 
 
 def test_golds_by_regular_expression_and_by_function(data):
@@ -62,7 +62,7 @@ def test_golds_by_regular_expression_and_by_function(data):
     ("row", "said"),
     [
         ({"prompt": "", "answer": "1"}, "row 1: the prompt is empty"),
-        ({"prompt": 3, "answer": "1"}, "row 1: the prompt is a int"),
+        ({"prompt": 3, "answer": "1"}, "row 1: the prompt is a number"),
         ({"prompt": [{"role": "user"}], "answer": "1"}, "row 1: the prompt is a list"),
         ({"prompt": "q", "answer": ["1"]}, "row 1: the answer is a list"),
     ],

@@ -136,6 +136,10 @@ def test_recipe_list_and_explain(run):
     code, out, _ = run("recipe", "explain", "algorithm.kl")
     assert code == 0
     assert "algorithm.kl.k3" in out
+    long = next(
+        line for line in run("recipe", "explain", "data.train")[1].splitlines() if "data.train" in line
+    )
+    assert long.rstrip().endswith("reasoning_gym:task")  # one line an entry, for grep
     code, _, err = run("recipe", "explain", "rollout.group_sise")
     assert code == 2
     assert err == "error: no key 'rollout.group_sise'. Did you mean rollout.group_size?\n"

@@ -81,6 +81,28 @@ def test_own_rule_with_options_a_group_at_a_time(grpo_reward, tmp_path):
     assert [json.loads(line)["score"] for line in out.open()] == [300.0, 301.0, 302.0, 100.0]
 
 
+RAISING = """
+def f(completions, always, **columns):
+    if always[0]:
+        raise KeyError("no unit")
+    return [1.0 for _ in completions]
+"""
+
+
+def test_what_a_rule_raised_is_told(grpo_reward, tmp_path):
+    (tmp_path / "mine.py").write_text(RAISING)
+    out = tmp_path / "scores.jsonl"
+    rows = [{"prompt": str(i), "completion": "a", "always": i > 0} for i in range(3)]
+    some = grpo_reward(f"{tmp_path}/mine.py:f", rows, "--out", str(out))
+    assert some.exit_code == 0
+    assert "first error: KeyError" in some.stdout
+    assert [json.loads(line)["score"] for line in out.open()] == [1.0, None, None]
+    none = grpo_reward(f"{tmp_path}/mine.py:f", rows[1:], "--json", "--out", str(out))
+    assert none.exit_code == 1  # not one score
+    assert "no unit" in json.loads(none.stdout)["error"]
+    assert len(out.read_text().splitlines()) == 2
+
+
 def test_a_hanging_completion_is_shown(grpo_reward, tmp_path):
     rows = [{"completion": r"\boxed{9^{9^{9^9}}}", "answer": "3"}, ROWS[0]]
     out = tmp_path / "scores.jsonl"

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from grpo.errors import EngineError, UserError
 from grpo.metrics import read_metrics
 from grpo.recipe import Rule
+from grpo.rows import read_items
 from grpo.scoring import Scorer
 from grpo.stages import rl
 
@@ -127,7 +128,8 @@ def opened(recipe_of, base, tokenizer):
     def open_(*overrides):
         recipe = recipe_of(*overrides)
         with Scorer([Rule(rule="accuracy")], workers=1) as scorer:
-            return recipe, *rl.open_prompts(recipe, base, tokenizer, scorer)
+            items = read_items(recipe.data, seed=0)
+            return recipe, *rl.open_prompts(recipe, items, base, tokenizer, scorer)
 
     return open_
 
