@@ -105,9 +105,7 @@ def plan(recipe: Recipe) -> Plan:
 
 
 def _try_golds(recipe: Recipe, items: Sequence[Item]) -> None:
-    prompts = [
-        prompt_of(item, canonical(item.prompt), ()) for item in items
-    ]  # no rule grades by the rendering
+    prompts = [prompt_of(item, canonical(item.prompt), ()) for item in items]
     with Scorer(recipe.rewards) as scorer:
         check_golds(scorer, prompts, get_template(recipe.data.template).answer_form, recipe.data.bad_gold)
 
