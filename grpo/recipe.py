@@ -36,14 +36,14 @@ class Pretrain(Section):
 
     corpus: str = Field(default="addition", description="name of a synthetic corpus in grpo/corpus.py")
     worked: float = Field(
-        default=0.35,
+        default=0.32,
         ge=0,
         le=1,
         description="share of problems worked step by step; the rest answered at once",
     )
     slips: float = Field(default=0.01, ge=0, le=1, description="share of worked digits that are wrong")
     guesses: float = Field(
-        default=0.4,
+        default=0.5,
         ge=0,
         le=1,
         description="share of answers given at once that are wrong by one in one place",
@@ -53,7 +53,7 @@ class Pretrain(Section):
     layers: int = Field(default=2, ge=1, description="decoder layers")
     heads: int = Field(default=4, ge=1, description="attention heads")
     context: int = Field(default=256, ge=16, description="longest sequence, tokens")
-    steps: int = Field(default=1800, ge=1, description="optimiser steps")
+    steps: int = Field(default=1900, ge=1, description="optimiser steps")
     batch_size: int = Field(default=32, ge=1, description="examples a step")
     lr: float = Field(default=1.0e-3, gt=0, description="peak learning rate")
     seed: int = Field(default=0, ge=0, lt=2**32, description="seed of weights and corpus")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from grpo.types import Group
 
 FILE = "summary.json"
+WORSE = "The trained policy is worse than its base: the curves show when it fell. Try a lower train.lr first."
 SHOWN_LINES = 16  # of each completion
 PLACES = (
     ("curves", "curves.png"),
@@ -77,6 +78,8 @@ def print_summary(
     """
     console.print()
     console.print(_table(base, trained))
+    if trained.pass_at_1.high < base.pass_at_1.low:
+        console.print(WORSE, style="yellow")
     console.print(
         f"{steps} steps, {short(tokens)} tokens sampled, {clock(seconds)}",
         style="dim",

@@ -96,6 +96,16 @@ def test_the_end_of_a_run_tells_the_difference_and_what_is_next(tmp_path):
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_a_policy_that_got_worse_is_called_that(tmp_path):
+    groups = [group(f"p{i}", True, "5") for i in range(20)]
+    wrong = [group(f"p{i}", False, "6") for i in range(20)]
+    for base, trained, worse in ((groups, wrong, True), (groups, groups[:19] + wrong[19:], False)):
+        console = Console(file=io.StringIO(), width=200)
+        ends = evaluation(0, *base), evaluation(1, *trained)
+        print_summary(console, tmp_path, *ends, steps=1, seconds=1, tokens=1, next_command="x")
+        assert ("worse than its base" in console.file.getvalue()) is worse
+
+
 def test_before_and_after_are_of_one_prompt_that_improved(tmp_path):
     text = printed(tmp_path)
     assert "beta 2+3= (answer 5)" in text
