@@ -59,12 +59,18 @@ def test_a_malformed_recipe(refused, workplace):
     assert "no such recipe file" in refused(recipe="nowhere.yaml")
 
 
-@pytest.mark.parametrize("path", ["./nowhere", "org/nowhere", "copy"])
-def test_a_missing_model(refused, workplace, model, path):
-    if path == "copy":  # everything but the weights
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("./nowhere", "model.path: ./nowhere is no folder"),
+        ("org/nowhere", "model.path: no checkpoint with a tokenizer is at org/nowhere"),
+        ("./copy", "model.path: no checkpoint could be loaded from ./copy"),
+    ],
+)
+def test_a_missing_model(refused, workplace, model, path, said):
+    if path == "./copy":  # everything but the weights
         shutil.copytree(model, workplace / "copy", ignore=shutil.ignore_patterns("*.safetensors"))
-        path = "./copy"
-    assert "model.path: no " in refused("pretrain=null", f"model.path={path}", "output.folder=missing")
+    assert said in refused("pretrain=null", f"model.path={path}", "output.folder=missing")
 
 
 def test_data_without_an_answer_column(refused, rows, workplace):
