@@ -7,6 +7,7 @@ not in the project, `hardware: ` that this machine lacks. Under GRPO_STRICT=1, a
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -20,6 +21,9 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
     OMP_WAIT_POLICY="PASSIVE",
 )
+
+# A shell starts what runs in its background with SIGINT ignored, and so would all that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 INSTALLABLE = ("needs ", "could not import ")  # the second is what pytest.importorskip says
 
