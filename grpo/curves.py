@@ -54,6 +54,7 @@ def draw_curves(folder: Path, grader: str = "accuracy") -> Path:
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     rows = read_metrics(folder)
     if not rows:
@@ -70,6 +71,7 @@ def draw_curves(folder: Path, grader: str = "accuracy") -> Path:
         _finish(entropy, "Entropy of the policy", "nats per token")
         for panel in (reward, entropy):
             panel.set_xlabel("rollout step")
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         path, partial = folder / FILE, folder / f".{FILE}.partial"
         figure.savefig(partial, format="png")
     os.replace(partial, path)

@@ -66,20 +66,47 @@ def open_data(
     splits: dict[str, list[Prompt]] = {"train": [], "select": [], "report": []}
     for item, prompt in prompts:
         splits[half(item.key) if in_holdout(item.key, data.holdout) else "train"].append(prompt)
-    check_splits({name: len(members) for name, members in splits.items()}, data.holdout)
+    check_splits({name: len(members) for name, members in splits.items()}, data)
     return DataSplits(splits["train"], _in_hash_order(splits["select"]), _in_hash_order(splits["report"]))
 
 
-def check_splits(counts: Mapping[str, int], holdout: float) -> None:
-    """Raises UserError where a split is empty. `counts` are prompts by split."""
+def count_splits(items: Sequence[Item], data: Data) -> dict[str, int]:
+    """Prompts by split, before any is dropped for its length."""
+    counts = {"train": 0, "select": 0, "report": 0}
+    for item in items:
+        counts[half(item.key) if in_holdout(item.key, data.holdout) else "train"] += 1
+    return counts
+
+
+def check_splits(counts: Mapping[str, int], data: Data, a_step: int = 1) -> None:
+    """Checks that there is something to train and to report on.
+
+    Args:
+        counts: prompts by split.
+        data: the recipe's section.
+        a_step: prompts that a step takes.
+
+    Raises:
+        UserError: a split is empty, or one step would take more prompts than there are.
+    """
     total = sum(counts.values())
     for name, count in counts.items():
         if not count:
             raise UserError(
-                f"a holdout of {holdout:g} leaves none of {total} prompts for the {name} split",
+                f"a holdout of {data.holdout:g} leaves none of {total} prompts for the {name} split",
                 "data.holdout",
                 "Change the share, or give more rows",
             )
+    if counts["train"] < a_step:
+        raise _too_few(counts["train"], a_step)
+
+
+def _too_few(prompts: int, a_step: int) -> UserError:
+    return UserError(
+        f"{a_step} prompts a step, but there are {prompts} to train on",
+        "train.prompts_per_step",
+        "Take fewer, or give more rows",
+    )
 
 
 def open_set(
@@ -158,9 +185,7 @@ class PromptStream:
             UserError: there are fewer prompts than `count`.
         """
         if count > len(self._prompts):
-            raise UserError(
-                f"{count} prompts a step, but the data hold {len(self._prompts)}", "train.prompts_per_step"
-            )
+            raise _too_few(len(self._prompts), count)
         taken = self._deferred[:count]
         self._deferred = self._deferred[count:]
         while len(taken) < count:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from grpo.data import check_splits, data_of_set, half, in_holdout, prompt_of
+from grpo.data import check_splits, count_splits, data_of_set, prompt_of
 from grpo.errors import UserError
 from grpo.golds import check_golds
 from grpo.recipe import Recipe
@@ -74,10 +74,8 @@ def plan(recipe: Recipe) -> Plan:
     if folder and (folder / "config.json").is_file():
         check_context(recipe, folder / "config.json")
     items = read_items(recipe.data, seed=recipe.output.seed)
-    rows = {"train": 0, "select": 0, "report": 0}
-    for item in items:
-        rows[half(item.key) if in_holdout(item.key, recipe.data.holdout) else "train"] += 1
-    check_splits(rows, recipe.data.holdout)
+    rows = count_splits(items, recipe.data)
+    check_splits(rows, recipe.data, recipe.train.prompts_per_step)
     for name in recipe.eval.sets:
         read_items(data_of_set(name, recipe.data), seed=recipe.output.seed)
     _try_golds(recipe, items)

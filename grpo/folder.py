@@ -108,6 +108,12 @@ def go_on_command(recipe: Recipe, done: int) -> str:
     return f"{command} {policy}{unset} output.folder={folder}-2"
 
 
+def _change(before: Any, after: Any) -> str:
+    """The two values of a key, where they are short enough for a line."""
+    plain = all(isinstance(value, str | int | float | None) for value in (before, after))
+    return f" ({before}, now {after})" if plain else ""
+
+
 def check_same_recipe(old: Recipe, new: Recipe) -> None:
     """Refuses to go on with a recipe that would have taken other steps.
 
@@ -124,7 +130,7 @@ def check_same_recipe(old: Recipe, new: Recipe) -> None:
     free = FREE if can_go_on(new) else FREE[1:]
     before, after = flat(old.model_dump(mode="json")), flat(new.model_dump(mode="json"))
     changed = [
-        key
+        f"{key}{_change(before.get(key), after.get(key))}"
         for key in before | after
         if before.get(key) != after.get(key)
         and not any(key == name or key.startswith(f"{name}.") for name in free)
@@ -133,5 +139,10 @@ def check_same_recipe(old: Recipe, new: Recipe) -> None:
         raise UserError(
             f"the run in {old.output.folder} was started with other values of {', '.join(changed)}",
             "--resume",
-            "Resume with its own recipe.yaml, or start a new run in another output.folder.",
+            "Resume with its own recipe.yaml, or start a new run in another output.folder"
+            + (
+                ""
+                if can_go_on(new)
+                else f"; train.schedule {new.train.schedule} is laid out over train.steps"
+            ),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -20,6 +21,8 @@ from grpo.terms import KINDS, TABLES, Option, options_of
 from rewards.errors import RuleError
 from rewards.load import load
 
+# statements that give a module no names but those they show
+DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
@@ -87,10 +90,7 @@ def fill_rewards(tree: Tree) -> None:
             continue
         key: Key = ("rewards", index)
         if FUNCTION.match(given["rule"]):
-            try:
-                find_file(FUNCTION.match(given["rule"])["file"])  # type: ignore[index]
-            except UserError as error:
-                tree.problem((*key, "rule"), error.what, error.instead)
+            _check_own_rule(tree, key, given)
             continue
         try:
             loaded = load(given["rule"], {})
@@ -102,6 +102,41 @@ def fill_rewards(tree: Tree) -> None:
                 known = [*Rule.model_fields, *sorted(loaded.option_names)]
                 tree.problem((*key, name), "unknown key or option", suggest(name, known, "Keys"))
         given |= _defaults(loaded.function, loaded.option_names) | given
+
+
+def _check_own_rule(tree: Tree, key: Key, given: Mapping[str, Any]) -> None:
+    """Checks what the source of a rule's file tells without running it; the rest shows when it is loaded."""
+    named = FUNCTION.match(given["rule"])
+    assert named
+    try:
+        module = ast.parse(find_file(named["file"]).read_bytes())
+    except UserError as error:
+        tree.problem((*key, "rule"), error.what, error.instead)
+        return
+    except (SyntaxError, ValueError):
+        return
+    functions = {
+        node.name: node for node in module.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    plain = all(
+        isinstance(node, ast.Expr | ast.Import | ast.ImportFrom | DEFINITIONS) for node in module.body
+    )
+    found = functions.get(named["name"])
+    if found is None and plain and not _imports(module, named["name"]):
+        near = suggest(named["name"], functions, "Functions")
+        tree.problem((*key, "rule"), f"{named['file']} has no function {named['name']!r}", near)
+    if found is None or found.decorator_list:  # a decorator may change the signature
+        return
+    options = [argument.arg for argument in found.args.kwonlyargs]
+    for name in given:
+        if name not in Rule.model_fields and name not in options:
+            known = [*Rule.model_fields, *options]
+            tree.problem((*key, name), "unknown key or option", suggest(name, known, "Keys"))
+
+
+def _imports(module: ast.Module, name: str) -> bool:
+    nodes = [node for node in module.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return any((alias.asname or alias.name) in (name, "*") for node in nodes for alias in node.names)
 
 
 def _defaults(function: Callable[..., Any], names: frozenset[str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from grpo.folder import ENDS, RECIPE, go_on_command
 from grpo.metrics import MetricsLog, step_metrics
 from grpo.recipe_file import dump_recipe
 from grpo.samples import write_samples
+from grpo.summary import FILE as SUMMARY
 from grpo.summary import print_summary, write_summary
 
 if TYPE_CHECKING:
@@ -141,6 +142,9 @@ class Run:
     def evaluate_if_due(self, evaluate: Evaluate, engine: RolloutEngine) -> None:
         """Evaluates every eval.every steps; at step 0 and at the end on the reported half too."""
         resumed_here = self.checkpoint is not None and self.done == int(self.state["version"])
+        if resumed_here:  # what it took to start again is no part of the first step
+            self._phases.clear()
+            self._step_start = time.monotonic()
         if not self._due() or resumed_here:
             return
         with self.phase("evaluate"):
@@ -170,23 +174,10 @@ class Run:
 
     def finish(self, console: Console, grader: str = "accuracy") -> dict[str, Any]:
         """Draws the curves (`grader` is the rule that grades answers), and writes and prints the summary."""
-        base, trained = (
-            pickle.loads((self.folder / "eval" / f"{label}.pickle").read_bytes()) for label in ENDS
-        )
         steps, seconds, tokens = self.done, self.seconds, self.tokens
         draw_curves(self.folder, grader)
-        summary = write_summary(self.folder, base, trained, steps=steps, seconds=seconds, tokens=tokens)
-        print_summary(
-            console,
-            self.folder,
-            base,
-            trained,
-            steps=steps,
-            seconds=seconds,
-            tokens=tokens,
-            next_command=go_on_command(self.recipe, steps),
-        )
-        return summary
+        write_summary(self.folder, *_ends(self.folder), steps=steps, seconds=seconds, tokens=tokens)
+        return show_summary(self.recipe, console)
 
     def save_if_due(self, policy: Policy, prompts: PromptStream) -> None:
         """Saves a checkpoint every train.save_every steps and at the end."""
@@ -196,6 +187,30 @@ class Run:
         root = self.folder / "checkpoints"
         save_checkpoint(root, policy, state)
         prune(root, self.recipe.train.keep)
+
+
+def is_finished(recipe: Recipe, checkpoint: Path | None) -> bool:
+    """Whether the run in the output folder has taken all its steps and told its summary."""
+    summary = Path(recipe.output.folder) / SUMMARY
+    if checkpoint is None or checkpoint.name != f"step-{recipe.train.steps}" or not summary.exists():
+        return False
+    return bool(json.loads(summary.read_text())["steps"] == recipe.train.steps)
+
+
+def show_summary(recipe: Recipe, console: Console) -> dict[str, Any]:
+    """Prints the summary of a run that is over, and returns what summary.json holds."""
+    folder = Path(recipe.output.folder)
+    summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text())
+    told = {name: summary[name] for name in ("steps", "seconds", "tokens")}
+    print_summary(
+        console, folder, *_ends(folder), **told, next_command=go_on_command(recipe, summary["steps"])
+    )
+    return summary
+
+
+def _ends(folder: Path) -> tuple[Evaluation, Evaluation]:
+    base, trained = (pickle.loads((folder / "eval" / f"{label}.pickle").read_bytes()) for label in ENDS)
+    return base, trained
 
 
 def peak_bytes() -> int:

@@ -159,7 +159,7 @@ def setup(venv: Path) -> None:
         if found != [packages, project]:
             pip(venv, "--no-build-isolation", "--editable", str(ROOT))
             (venv / STATE).write_text(f"{packages} {project}\n")
-            print(f"Ready: {venv}", flush=True)
+            print(f"Ready: {venv}. For `grpo` itself: . {venv}/bin/activate", flush=True)
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Iterator, MutableMapping, Sequence
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -79,8 +79,20 @@ app = typer.Typer(
 )
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(version("grpo-toolkit"))
+        raise typer.Exit
+
+
 @app.callback()
-def grpo() -> None:
+def grpo(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version")
+    ] = False,
+) -> None:
     """GRPO post-training: base checkpoint, vLLM rollouts, rule-based rewards, better policy.
 
     Example: [bold]grpo train demo[/]

@@ -221,10 +221,8 @@ def show(summary: Summary, out: Path | None) -> None:
     if summary.error:
         console.print(f"first error: {summary.error}", markup=False)
     for row in summary.disagreements[:SHOWN]:
-        shown = row.get("extracted")
-        console.print(
-            f"line {row['line']}: label {row['label']:g}, score {row['score']}, extracted {shown!r}",
-            markup=False,
-        )
+        score = "none" if row["score"] is None else f"{row['score']:g}"
+        shown = f", extracted {row['extracted']!r}" if "extracted" in row else ""
+        console.print(f"line {row['line']}: label {row['label']:g}, score {score}{shown}", markup=False)
     if out is not None:
         console.print(f"scores in {out}", markup=False)

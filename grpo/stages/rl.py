@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from grpo.data import check_splits, count_splits
 from grpo.errors import UserError
 from grpo.folder import find_checkpoint, move_aside
 from grpo.live import view_for
@@ -16,7 +17,7 @@ from grpo.quiet import quieten
 from grpo.recipe_checks import check_context
 from grpo.rollout.vllm_args import check_start
 from grpo.rows import Item, read_items
-from grpo.run import Part, Run
+from grpo.run import Part, Run, is_finished, show_summary
 from grpo.scoring import Scorer
 from grpo.stages.pretrain import pretrain
 
@@ -53,6 +54,8 @@ def train(
     quieten()
     check_start(recipe.rollout)
     checkpoint = find_checkpoint(recipe, resume=resume, overwrite=overwrite)
+    if is_finished(recipe, checkpoint):
+        return show_summary(recipe, console)
     folder = Path(recipe.output.folder)
     state = {"global_step": 0, "max_steps": recipe.train.steps}  # as TRL has it before the first step
     with Scorer(recipe.rewards, trainer_state=state) as scorer:
@@ -60,6 +63,7 @@ def train(
         with view_for(console, folder.name, *graders[:1]) as view:
             view.phase("reading the data")
             items = read_items(recipe.data, seed=recipe.output.seed)
+            check_splits(count_splits(items, recipe.data), recipe.data, recipe.train.prompts_per_step)
             base = base_checkpoint(recipe, view)
             tokenizer = load_tokenizer(base)
             splits, sets = open_prompts(recipe, items, base, tokenizer, scorer)
@@ -89,7 +93,6 @@ def learn(
     from grpo.policy import load_policy
     from grpo.rollout.start import start_engine
 
-    run.view.stage("training", recipe.train.steps, run.done)
     run.view.phase("loading the model")
     start = str(run.checkpoint or base)
     policy, reference = load_policy(recipe, start, base, tokenizer)
@@ -108,6 +111,7 @@ def learn(
         seed=recipe.output.seed,
         device=str(policy.device),
     ) as engine:
+        run.view.stage("training", recipe.train.steps, run.done)  # its pace leaves out the engine's start
         probes = [p.token_ids for p in splits.train if len(p.token_ids) > 1][:PROBES]
         trainer.train(recipe, run, engine, prompts, probes, scorer, policy, reference, sampling, evaluate)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from eval.sets import addition
-from grpo.data import PromptStream, half, in_holdout, open_data, open_set
+from grpo.data import PromptStream, check_splits, half, in_holdout, open_data, open_set
 from grpo.errors import UserError
 from grpo.recipe import Data
 from grpo.rows import read_items
@@ -141,6 +141,15 @@ def test_a_holdout_that_leaves_a_split_empty_is_refused(tmp_path, tokenizer):
         opened(data, tokenizer)
 
 
+def test_a_step_needs_as_many_prompts():
+    counts, data = {"train": 17, "select": 1, "report": 2}, Data(train="addition")
+    check_splits(counts, data, 17)
+    with pytest.raises(
+        UserError, match=r"train.prompts_per_step: 18 prompts a step, but there are 17 to train"
+    ):
+        check_splits(counts, data, 18)
+
+
 def test_open_set_reads_files_with_the_columns_of_the_run_and_sets_with_their_own(tmp_path, tokenizer):
     train = write(tmp_path / "a.jsonl", [{"q": "1+1=", "a": "2"}])
     other = write(tmp_path / "b.jsonl", [{"q": f"{x}=", "a": "#3"} for x in range(5)])
@@ -201,5 +210,7 @@ def test_a_state_of_other_data_or_another_seed_is_refused(other):
 
 
 def test_more_prompts_a_step_than_there_are():
-    with pytest.raises(UserError, match=r"train.prompts_per_step: 11 prompts a step, but the data hold 10"):
+    with pytest.raises(
+        UserError, match=r"train.prompts_per_step: 11 prompts a step, but there are 10 to train on"
+    ):
         PromptStream(prompts(10), seed=0).take(11)

@@ -186,6 +186,43 @@ output: {folder: runs/x}
     ]
 
 
+OWN_RULE = """
+import math
+
+def brevity(completions, *, target=60, **columns):
+    return [1.0 for _ in completions]
+"""
+
+
+@pytest.mark.parametrize(
+    ("own", "source", "said"),
+    [
+        (
+            "rules.py:brevity, taget: 1",
+            OWN_RULE,
+            "rewards.0.taget: unknown key or option. Did you mean target?",
+        ),
+        (
+            "rules.py:brevty",
+            OWN_RULE,
+            "rewards.0.rule: rules.py has no function 'brevty'. Did you mean brevity?",
+        ),
+        ("rules.py:brevity, target: 1", OWN_RULE, None),
+        ("rules.py:math", OWN_RULE, None),  # whether an import can be called shows when it is loaded
+        ("rules.py:made", "made = print", None),
+        ("rules.py:f, x: 1", "@wrapped\ndef f(): ...", None),
+        ("rules.py:f", "def f(:", None),  # told with its line when it is loaded
+    ],
+)
+def test_a_rule_of_ones_own_is_checked_by_its_source(write, own, source, said):
+    Path("rules.py").write_text(source)
+    recipe = write(GOOD.replace("rule: accuracy", f"rule: {own}"))
+    if said is None:
+        load_recipe(recipe)
+    else:
+        assert problems(recipe) == [f"r.yaml:4 {said}"]
+
+
 def test_a_combination_is_not_judged_by_a_value_that_is_wrong(write):
     said = problems(write(GOOD), "rollout.max_tokens=many", "rollout.context=16", "train.minibatches=0.5")
     assert [line.partition(": ")[2].partition(": ")[0] for line in said] == [

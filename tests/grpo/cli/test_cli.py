@@ -1,5 +1,6 @@
 """The frame of the command line: exit codes, one-line errors, what loads, what shadows."""
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -127,6 +128,11 @@ def test_dry_run_shows_recipe_prompt_and_work(run):
     answer = json.loads(out)
     assert answer["completions"] == 512
     assert answer["recipe"]["train"]["steps"] == 2
+
+
+def test_the_version(run):
+    code, out, _ = run("--version")
+    assert (code, out) == (0, importlib.metadata.version("grpo-toolkit") + "\n")
 
 
 def test_recipe_list_and_explain(run):

@@ -64,7 +64,7 @@ def test_the_table(grpo_reward):
     output = grpo_reward("accuracy", ROWS).stdout
     assert "0.5000" in output
     assert "1 of 3" in output
-    assert "line 2: label 1, score 0.0, extracted '5'" in output
+    assert "line 2: label 1, score 0, extracted '5'" in output
 
 
 def test_own_rule_with_options_a_group_at_a_time(grpo_reward, tmp_path):
