@@ -8,6 +8,7 @@ log file, whose end explains a death.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import os
@@ -154,6 +155,8 @@ def follow_parent(line: Connection, parent: int) -> None:
         if os.getppid() != parent:  # it died before the call
             os._exit(1)
     threading.Thread(target=_end_with, args=(line.fileno(),), daemon=True).start()
+    # The main thread may be the first to see the line close, and no thread goes on once it ends.
+    atexit.register(_end_with, line.fileno(), 0)
 
 
 def receive_file(line: Connection) -> int:
@@ -168,11 +171,11 @@ def _end_on_signal() -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _end_with(descriptor: int) -> None:
+def _end_with(descriptor: int, milliseconds: int | None = None) -> None:
     poll = select.poll()
     poll.register(descriptor, select.POLLRDHUP)
-    poll.poll()
-    os.killpg(0, signal.SIGKILL)
+    if any(event & select.POLLRDHUP for _, event in poll.poll(milliseconds)):
+        os.killpg(0, signal.SIGKILL)
 
 
 class Outbox:

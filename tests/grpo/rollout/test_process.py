@@ -15,13 +15,17 @@ from grpo.errors import EngineError, UserError
 from grpo.rollout.process import Child, last_words
 
 CHILD = """
-import os, signal, subprocess, sys, time
+import os, signal, subprocess, sys, threading, time
 from multiprocessing.connection import Connection
 from grpo.errors import UserError
 from grpo.rollout.process import Outbox, follow_parent, receive_file
 
 line = Connection(int(sys.argv[1]))
+start = threading.Thread.start
+if "LATE" in os.environ:  # its threads never get their turn
+    threading.Thread.start = lambda self: None
 follow_parent(line, int(sys.argv[2]))
+threading.Thread.start = start
 outbox = Outbox(line)
 while (message := line.recv()) is not None:
     if message == "crash":
@@ -71,7 +75,7 @@ def child(tmp_path, environment):
 def is_alive(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
@@ -110,6 +114,13 @@ def test_close_ends_child_and_grandchild(child):
 
 def test_killing_the_parent_ends_child_and_grandchild(tmp_path, environment):
     parent, pids = run_parent(tmp_path, environment, "time.sleep(600)")
+    parent.kill()
+    parent.communicate()
+    assert wait_gone(*pids)
+
+
+def test_the_main_thread_alone_takes_the_grandchild_along(tmp_path, environment):
+    parent, pids = run_parent(tmp_path, {**environment, "LATE": "1"}, "time.sleep(600)")
     parent.kill()
     parent.communicate()
     assert wait_gone(*pids)
