@@ -12,6 +12,7 @@ from grpo.errors import RunError, SyncError
 from grpo.metrics import read_metrics
 from grpo.rollout.hf import HfEngine
 from grpo.rollout.transfer import checksum
+from grpo.rows import read_items
 from grpo.run import Run
 from grpo.scoring import Scorer
 from grpo.stages.rl import make_evaluate, open_prompts
@@ -158,7 +159,8 @@ def loop(recipe_of, policy_of, base, tokenizer, tmp_path):
         recipe = recipe_of(f"rewards=[{{rule: {rule}:short}}]", "rollout.group_size=3", *overrides)
         policy, reference = policy_of(recipe)
         with Scorer(recipe.rewards, workers=1) as scorer:
-            splits, sets = open_prompts(recipe, base, tokenizer, scorer)
+            items = read_items(recipe.data, seed=0)
+            splits, sets = open_prompts(recipe, items, base, tokenizer, scorer)
             run = Run(recipe, PlainView(Console(quiet=True)), None)
             sampling = Sampling(max_tokens=recipe.rollout.max_tokens)
             with kind(base, dtype="float32", context=64, version=0) as engine:
