@@ -101,7 +101,7 @@ def grpo(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and exits. Errors of ours are one line each, without traceback."""
-    # Before torch loads: beside other processes, threads that spin while they wait cost more than their work.
+    # Before torch loads: beside another process, spinning threads slow each step (docs/decisions.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(args=arguments, prog_name="grpo")
