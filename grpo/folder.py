@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +14,8 @@ from grpo.errors import UserError
 from grpo.metrics import read_metrics
 from grpo.recipe import Recipe
 from grpo.recipe_file import load_recipe
+
+log = logging.getLogger(__name__)
 
 RECIPE = "recipe.yaml"
 ENDS = ("base", "trained")  # evaluations that the summary compares
@@ -55,6 +58,8 @@ def find_checkpoint(recipe: Recipe, *, resume: bool, overwrite: bool) -> Path | 
     if resume:
         check_same_recipe(load_recipe(str(folder / RECIPE)), recipe)
         found = good_checkpoints(folder / "checkpoints")
+        for path in sorted(set((folder / "checkpoints").glob("step-*")) - set(found)):
+            log.warning("%s is damaged or not whole; the run does not go on from it", path)
         if found:
             check_steps(recipe, int(found[-1].name.removeprefix("step-")))
         return found[-1] if found else None

@@ -129,12 +129,14 @@ def test_checkpoints_are_saved_when_due_and_pruned(interrupted):
     assert sorted(path.name for path in root.iterdir()) == ["step-2", "step-4"]
 
 
-def test_resuming_takes_the_newest_good_checkpoint(interrupted, recipe_of):
+def test_resuming_takes_the_newest_good_checkpoint(interrupted, recipe_of, caplog):
     recipe, root = recipe_of("train.steps=9"), interrupted.folder / "checkpoints"
     assert find_checkpoint(recipe, resume=True, overwrite=False) == root / "step-4"
+    assert caplog.text == ""
     weights = root / "step-4" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-9])
     assert find_checkpoint(recipe, resume=True, overwrite=False) == root / "step-2"
+    assert f"{root / 'step-4'} is damaged" in caplog.text  # the steps after it are silently lost otherwise
 
 
 def test_a_resumed_run_goes_on_with_its_counts_and_forgets_later_lines(interrupted, recipe_of):

@@ -181,6 +181,11 @@ def test_a_cache_of_some_size_in_bytes(monkeypatch):
 
 
 def test_vllms_words_that_name_the_users_part():
+    room = start_error(
+        ValueError("No available memory for the cache blocks. Try increasing …"), {}, on_cpu=False
+    )
+    assert room is not None
+    assert room.what == "no room for the KV cache: No available memory for the cache blocks"
     long = start_error(
         ValueError("User-specified max_model_len (512) is greater than the derived\n max_model_len"),
         {},
