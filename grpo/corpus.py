@@ -36,8 +36,8 @@ class Corpus:
 def worked_sum(a: int, b: int, slips: float, rng: random.Random) -> tuple[str, int]:
     """Adds digit by digit from the right: two digits and the carry, their sum, the result so far.
 
-    347+285 gives `7+5+0=12,2;4+8+1=13,32;3+2+1=06,632`: sums have two digits, so that a step's length tells
-    nothing and a small model finds the next operands by position.
+    347+285 gives `7+5+0=12,2;4+8+1=13,32;3+2+1=06,0632`: sums have two digits, in the last result
+    too, so that lengths tell nothing and a small model finds what to copy by position.
 
     Args:
         slips: probability that a digit's sum is wrong by one; the mistake is carried on.
@@ -52,7 +52,7 @@ def worked_sum(a: int, b: int, slips: float, rng: random.Random) -> tuple[str, i
         total = x + y + carry
         if rng.random() < slips:
             total = max(0, total + rng.choice((-1, 1)))
-        result = (str(total) if place == width - 1 else str(total % 10)) + result
+        result = (f"{total:02}" if place == width - 1 else str(total % 10)) + result
         steps.append(f"{x}+{y}+{carry}={total:02},{result}")
         carry = total // 10
     return ";".join(steps), int(result)

@@ -53,7 +53,7 @@ class Pretrain(Section):
     layers: int = Field(default=2, ge=1, description="decoder layers")
     heads: int = Field(default=4, ge=1, description="attention heads")
     context: int = Field(default=256, ge=16, description="longest sequence, tokens")
-    steps: int = Field(default=1900, ge=1, description="optimiser steps")
+    steps: int = Field(default=1500, ge=1, description="optimiser steps")
     batch_size: int = Field(default=32, ge=1, description="examples a step")
     lr: float = Field(default=1.0e-3, gt=0, description="peak learning rate")
     seed: int = Field(default=0, ge=0, lt=2**32, description="seed of weights and corpus")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from grpo.view import View
 
 PAD, END, UNKNOWN = "<pad>", "<end>", "<unk>"
-INIT_STD, ROPE_THETA = 0.06, 100.0  # for widths near 128 and sequences of at most a few hundred tokens
+INIT_STD, ROPE_THETA = 0.06, 10.0  # for widths near 128 and sequences of about a hundred tokens
 WARMUP_STEPS, FINAL_LR = 50, 0.02  # linear warm-up, then linear decay to this share of the peak
 SHOW_EVERY = 25  # steps
 
