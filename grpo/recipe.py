@@ -53,6 +53,9 @@ class Pretrain(Section):
     layers: int = Field(default=2, ge=1, description="decoder layers")
     heads: int = Field(default=4, ge=1, description="attention heads")
     context: int = Field(default=256, ge=16, description="longest sequence, tokens")
+    rope_theta: float = Field(
+        default=10.0, gt=1, description="rotary base: small for sequences of about a hundred tokens"
+    )
     steps: int = Field(default=1500, ge=1, description="optimiser steps")
     batch_size: int = Field(default=32, ge=1, description="examples a step")
     lr: float = Field(default=1.0e-3, gt=0, description="peak learning rate")

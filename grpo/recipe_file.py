@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -157,7 +157,7 @@ def _validate(tree: Tree) -> Recipe | None:
     raw = tree.value
     for name in raw:
         if name not in Recipe.model_fields:
-            tree.problem((name,), "unknown section", suggest(name, Recipe.model_fields, "Sections"))
+            tree.problem((name,), "unknown section", _meant(name, Recipe.model_fields, "Sections"))
     fill_algorithm(tree)
     fill_rewards(tree)
     fill_data(tree)
@@ -202,7 +202,7 @@ def _explain(detail: ErrorDetails, keys: Sequence[str]) -> tuple[str, str]:
         name = str(detail["loc"][-1])
         if name in _REFUSED:
             return "not available in training", _REFUSED[name]
-        return "unknown key", suggest(name, keys, "Keys")
+        return "unknown key", _meant(name, keys, "Keys")
     if kind == "missing":
         return "missing", ""
     if kind == "literal_error":
@@ -217,6 +217,15 @@ def _explain(detail: ErrorDetails, keys: Sequence[str]) -> tuple[str, str]:
     if kind in _TYPES:
         return f"{_TYPES[kind]}, is {_shown(got)}", ""
     return detail["msg"], ""
+
+
+def _meant(name: str, known: Iterable[str], noun: str) -> str:
+    """What was probably meant: a known name like it, else a key of that very name in another section."""
+    fields = Recipe.model_fields.items()
+    homes = [f"{section}.{name}" for section, field in fields if name in _keys(field.rebuild_annotation())]
+    return suggest(name, known, "") or (
+        f"Did you mean {' or '.join(homes)}?" if homes else suggest(name, known, noun)
+    )
 
 
 def _shown(value: Any) -> str:

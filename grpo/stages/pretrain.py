@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from grpo.view import View
 
 PAD, END, UNKNOWN = "<pad>", "<end>", "<unk>"
-INIT_STD, ROPE_THETA = 0.06, 10.0  # for widths near 128 and sequences of about a hundred tokens
+INIT_STD = 0.06  # for widths near 128
 WARMUP_STEPS, FINAL_LR = 50, 0.02  # linear warm-up, then linear decay to this share of the peak
 SHOW_EVERY = 25  # steps
 
@@ -154,7 +154,7 @@ def build_decoder(spec: Pretrain, tokenizer: PreTrainedTokenizerFast) -> LlamaFo
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
         initializer_range=INIT_STD,
-        rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
+        rope_parameters={"rope_type": "default", "rope_theta": spec.rope_theta},
     )
     torch.manual_seed(spec.seed)
     model: LlamaForCausalLM = LlamaForCausalLM(config)

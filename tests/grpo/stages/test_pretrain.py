@@ -113,6 +113,16 @@ def test_the_checkpoint_loads_as_any_other_and_knows_its_end(recipe_of, told):
     assert json.loads((folder / "config.json").read_text())["model_type"] == "llama"
 
 
+def test_the_decoder_is_of_the_sizes_asked_for(tokenizer):
+    spec = Pretrain(hidden_size=64, layers=3, heads=2, context=48, rope_theta=30.0)
+    model = build_decoder(spec, tokenizer)
+    config = model.config
+    assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads) == (64, 3, 2)
+    assert config.max_position_embeddings == 48
+    slowest = model.model.rotary_emb.inv_freq[-1]  # Su et al. 2021, eq. 15: base^(-2 (d/2 - 1) / d), d = 32
+    assert float(slowest) == pytest.approx(30 ** (-30 / 32))
+
+
 def test_the_demos_base_is_as_large_as_it_says():
     recipe = load_recipe("demo")
     tokenizer = build_tokenizer(CORPORA[recipe.pretrain.corpus])
