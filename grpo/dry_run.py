@@ -110,7 +110,7 @@ def _try_golds(recipe: Recipe, items: Sequence[Item]) -> None:
 
 def _local_checkpoint(recipe: Recipe) -> Path | None:
     if recipe.model.path:
-        folder = Path(recipe.model.path).expanduser()
+        folder = Path(recipe.model.path)
     else:
         from grpo.stages.pretrain import cache_folder
 

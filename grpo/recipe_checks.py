@@ -104,7 +104,7 @@ def _one_base(model: Any, pretrain: Any) -> Iterator[Problem]:
 
 def _checkpoint(model: Any) -> Iterator[Problem]:
     if model.path and re.match(r"[.~/]", model.path):
-        folder = Path(model.path).expanduser()
+        folder = Path(model.path)
         if not (folder / "config.json").is_file():
             missing = "is a file" if folder.is_file() else "is no folder"
             what = f"{model.path} {'has no config.json' if folder.is_dir() else missing}"
@@ -116,7 +116,7 @@ def _checkpoint(model: Any) -> Iterator[Problem]:
 
 
 def _context(model: Any, rollout: Any) -> Iterator[Problem]:
-    config = Path(model.path or "").expanduser() / "config.json"
+    config = Path(model.path or "") / "config.json"
     if model.path and config.is_file():
         yield from _lengths_of_model(rollout, config)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -214,17 +215,33 @@ _OWN_FILE = re.compile(r"^(?P<file>.+\.(?:py|jsonl|parquet|csv))(?P<rest>:\w+)?$
 
 
 def anchor_paths(raw: Mapping[str, Any], folder: Path) -> None:
-    """Makes paths of files that lie beside the recipe, and not in the working directory, start there."""
+    """Makes `~` the home folder, and finds files that lie beside the recipe, not in the working directory.
+
+    Args:
+        raw: the sections as written; their paths are replaced in place.
+        folder: where the recipe's file lies.
+    """
+
+    def home(value: Any) -> Any:
+        return os.path.expanduser(value) if isinstance(value, str) else value
 
     def anchored(value: Any) -> Any:
+        value = home(value)
         found = _OWN_FILE.match(value) if isinstance(value, str) else None
         if not found or Path(found["file"]).is_file() or not (folder / found["file"]).is_file():
             return value
         return f"{folder / found['file']}{found['rest'] or ''}"
 
-    data, rules, evaluation = raw.get("data"), raw.get("rewards"), raw.get("eval")
-    if isinstance(data, dict):
-        data |= {key: anchored(data[key]) for key in ("train", "gold") if key in data}
+    places = [
+        ("model", ("path",), home),
+        ("output", ("folder",), home),
+        ("data", ("train", "gold"), anchored),
+    ]
+    for section, keys, place in places:
+        values = raw.get(section)
+        if isinstance(values, dict):
+            values |= {key: place(values[key]) for key in keys if key in values}
+    rules, evaluation = raw.get("rewards"), raw.get("eval")
     for rule in rules if isinstance(rules, list) else []:
         if isinstance(rule, dict) and "rule" in rule:
             rule["rule"] = anchored(rule["rule"])

@@ -298,6 +298,30 @@ def test_files_beside_the_recipe_are_found_from_elsewhere(tmp_path, monkeypatch)
     assert load_recipe(recipe).data.train == "rows.jsonl"
 
 
+def test_a_tilde_is_the_home_folder_everywhere(tmp_path, monkeypatch, write):
+    home = tmp_path / "home"
+    (home / "base").mkdir(parents=True)
+    (home / "base" / "config.json").write_text('{"max_position_embeddings": 4096}')
+    (home / "my.py").write_text("def rule(prompts, completions): return [1.0 for _ in completions]")
+    (home / "rows.jsonl").write_text('{"prompt": "a", "answer": "b"}\n')
+    monkeypatch.setenv("HOME", str(home))
+    loaded = load_recipe(
+        write(GOOD),
+        [
+            "model.path=~/base",
+            "data.train=~/rows.jsonl",
+            "data.gold=~/my.py:rule",
+            "rewards=[{rule: '~/my.py:rule'}]",
+            "eval.sets=['~/rows.jsonl']",
+            "output.folder=~/runs",
+        ],
+    )
+    found = [loaded.model.path, loaded.data.train, loaded.data.gold, loaded.rewards[0].rule]
+    found += [*loaded.eval.sets, loaded.output.folder]
+    names = ("base", "rows.jsonl", "my.py:rule", "my.py:rule", "rows.jsonl", "runs")
+    assert found == [f"{home}/{name}" for name in names]
+
+
 def test_a_missing_recipe_names_the_nearest_shipped_one(tmp_path):
     assert problems("dmo") == [
         "dmo: no such recipe file, and no shipped recipe of that name. Did you mean demo?"
