@@ -221,11 +221,13 @@ def _explain(detail: ErrorDetails, keys: Sequence[str]) -> tuple[str, str]:
 
 def _meant(name: str, known: Iterable[str], noun: str) -> str:
     """What was probably meant: a known name like it, else a key of that very name in another section."""
-    fields = Recipe.model_fields.items()
-    homes = [f"{section}.{name}" for section, field in fields if name in _keys(field.rebuild_annotation())]
-    return suggest(name, known, "") or (
-        f"Did you mean {' or '.join(homes)}?" if homes else suggest(name, known, noun)
-    )
+    sections = {
+        key: field for key, field in Recipe.model_fields.items() if key != "rewards"
+    }  # that is a list
+    homes = [key for key, field in sections.items() if name in _keys(field.rebuild_annotation())]
+    if homes and not suggest(name, known, ""):
+        return f"Did you mean {' or '.join(f'{key}.{name}' for key in homes)}?"
+    return suggest(name, known, noun)
 
 
 def _shown(value: Any) -> str:

@@ -123,6 +123,7 @@ outptu: {}
         ("tain.lr=1", "command line: tain: unknown section. Did you mean train?"),
         ("lr=1", "command line: lr: unknown section. Did you mean pretrain.lr or train.lr?"),
         ("rollout.warmup_steps=1", "rollout.warmup_steps: unknown key. Did you mean train.warmup_steps?"),
+        ("weight=1", "command line: weight: unknown section. Sections: model"),
         ("train.sedd=1", "command line: train.sedd: unknown key. Keys: steps"),
         ("pretrain={}", "given together with a pretrain section"),
         ("model.path=null", "missing. Give a folder or hub id, or a pretrain section"),
