@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewards.accuracy import MAX_SYMBOLIC, accuracy, grade
+from rewards.accuracy import accuracy, grade
+from rewards.math.ladder import Verdict
 
 DATA = Path(os.environ.get("GRPO_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 
@@ -20,44 +21,45 @@ RIGHT = [
     ("5", "5", "string"),
     (r"\boxed{5}", "5", "string"),
     ("$5$", "5", "string"),
-    (r"\frac{1}{2}", r"\dfrac12", "string"),
+    (r"\frac{1}{2}", r"\dfrac12", "number"),
     ("B", r"\text{B}", "string"),
     (r"\text{Evelyn}", "Evelyn", "string"),
-    (r"\text{Evelyn}", "evelyn", "string"),
+    (r"\text{Evelyn}", "evelyn", "words"),
     ("1000", "1,000", "number"),
     ("27.0", "27", "number"),
     ("0.5", r"\frac{1}{2}", "number"),
     ("25", "025", "number"),
-    ("p - q", "-q + p", "math_verify"),
-    ("3", "x = 3", "math_verify"),
-    ("3", r"3\text{ cm}", "math_verify"),
-    (r"\frac{\pi}{2}", r"\pi/2", "math_verify"),
-    (r"\{1, 2\}", r"\{2, 1\}", "math_verify"),
-    (r"2\sqrt{3}", r"\sqrt{12}", "math_verify"),
+    ("p - q", "-q + p", "value"),
+    ("3", "x = 3", "value"),
+    ("3", r"3\text{ cm}", "value"),
+    (r"\frac{\pi}{2}", r"\pi/2", "value"),
+    (r"\{1, 2\}", r"\{2, 1\}", "value"),
+    (r"2\sqrt{3}", r"\sqrt{12}", "value"),
+    (r"\int_0^1 x\,dx", r"\int_0^1 y\,dy", "math_verify"),
 ]
 WRONG = [
     ("5", "6", "number"),
     ("1/3", "0.333", "number"),
     ("5", "5.0000001", "number"),
     ("12", "1 2", "math_verify"),
-    ("listen", "silent", "string"),
-    ("3", "3 or 4", "math_verify"),
-    ("3", "3, 4", "math_verify"),
-    ("3", r"3 \text{ or } 4", "math_verify"),
-    ("3", "not 4 but 3", "math_verify"),
-    ("(1, 2)", "(2, 1)", "math_verify"),
-    ("3", "1+" * MAX_SYMBOLIC + "3", "string"),
+    ("listen", "silent", "words"),
+    ("3", "3 or 4", "value"),
+    ("3", "3, 4", "value"),
+    ("3", r"3 \text{ or } 4", "value"),
+    ("3", "not 4 but 3", "value"),
+    ("(1, 2)", "(2, 1)", "value"),
+    ("3", "1+" * 1000 + "3", "string"),
 ]
 
 
 @pytest.mark.parametrize(("gold", "answer", "rung"), RIGHT)
 def test_right(gold, answer, rung):
-    assert grade(gold, answer) == (True, rung)
+    assert grade(gold, answer) == Verdict("right", rung)
 
 
 @pytest.mark.parametrize(("gold", "answer", "rung"), WRONG)
 def test_wrong(gold, answer, rung):
-    assert grade(gold, answer) == (False, rung)
+    assert grade(gold, answer) == Verdict("wrong", rung)
 
 
 def test_called_as_trl_calls_it():
@@ -112,16 +114,17 @@ def test_no_text_raises(text):
 @settings(deadline=None)
 @given(st.integers(-(10**9), 10**9), st.integers(1, 10**6))
 def test_a_perturbed_number_is_wrong(value, change):
-    assert grade(str(value), f"{value + change:,}") == (False, "number")
+    assert grade(str(value), f"{value + change:,}") == Verdict("wrong", "number")
 
 
 def test_sympy_loads_at_the_last_rung_only():
     script = (
         "import sys; from rewards.accuracy import grade; grade('1/2', '0.7'); a = 'sympy' in sys.modules; "
-        "grade('x', 'y + 1'); print(a, 'sympy' in sys.modules)"
+        "grade('x', 'y + 1'); b = 'sympy' in sys.modules; grade(r'\\int_0^1 x dx', '1'); "
+        "print(a, b, 'sympy' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "True"]
+    assert done.stdout.split() == ["False", "False", "True"]
     assert done.stderr == ""  # math-verify's warnings about its timeouts are silenced
 
 
