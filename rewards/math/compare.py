@@ -197,6 +197,9 @@ def _same_based(gold: Form, answer: Form) -> bool | None:
 def _digits(node: Node) -> str | None:
     if isinstance(node, Number) and node.places is None and node.value.denominator == 1:
         return str(node.value)
+    if isinstance(node, Op) and node.name == "neg":
+        inner = _digits(node.args[0])
+        return None if inner is None else f"-{inner}"
     if isinstance(node, Op) and node.name == "*":  # 3F is read as 3 times F
         parts = [_digits(arg) for arg in node.args]
         return None if None in parts else "".join(part or "" for part in parts)

@@ -112,7 +112,7 @@ _BASES = {
     "eleven": 11, "twelve": 12, "sixteen": 16, "bin": 2, "oct": 8, "hex": 16, "binary": 2,
 }  # fmt: skip
 _BASED = re.compile(
-    r"\(?\s*(?P<digits>[0-9][0-9A-Fa-f, ]*|[A-Fa-f][0-9A-Fa-f]+)\s*\)?\s*"
+    r"(?P<sign>-?)\s*\(?\s*(?P<digits>[0-9][0-9A-Fa-f, ]*|[A-Fa-f][0-9A-Fa-f]+)\s*\)?\s*"
     r"(?:_\s*\{?\s*|\(?\s*(?:in )?base[ -]?)(?P<base>\d{1,2}|[a-z]+)\s*\}?\s*\)?"
 )
 _RATIO = re.compile(r"\s*(?::|\bto\b|\\mathbin:)\s*")
@@ -125,7 +125,8 @@ _FUNCTION_WORDS = frozenset(
 @functools.lru_cache(maxsize=4096)
 def read(text: str) -> Form:
     """The form of a spelled answer. Never raises: what is no formula is Words."""
-    return _read(spelling.ungroup(text), 0)
+    lists = ("(" in text or "[" in text or r"\{" in text) and ", " not in text
+    return _read(text if lists else spelling.ungroup(text), 0)
 
 
 def _read(text: str, depth: int) -> Form:
@@ -308,7 +309,7 @@ def _based(text: str, depth: int) -> Form | None:
     digits = re.sub("[, ]", "", match["digits"]).upper()
     if not 2 <= base <= 16 or any(int(digit, 16) >= base for digit in digits):
         return None
-    return Based(digits.lstrip("0") or "0", base)
+    return Based(match["sign"] + (digits.lstrip("0") or "0"), base)
 
 
 def _ratio(text: str, depth: int) -> Form | None:

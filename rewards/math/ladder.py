@@ -66,7 +66,7 @@ def _outcome(right: bool) -> Outcome:
 
 
 _PLAIN = re.compile(r"([+-]?)(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d+)|/(\d+))?")
-_FRACTION = re.compile(r"\\frac ?(?:(\d)|\{(\d+)\}) ?(?:(\d)|\{(\d+)\})")
+_FRACTION = re.compile(r"^([+-]?)\\frac ?(?:(\d)|\{(\d+)\}) ?(?:(\d)|\{(\d+)\})")
 
 
 def _by_number(gold: str, answer: str) -> bool | None:
@@ -87,7 +87,7 @@ def _by_number(gold: str, answer: str) -> bool | None:
 @functools.lru_cache(maxsize=4096)
 def _plain(text: str) -> tuple[Fraction, int | None] | None:
     """A plain number's value and decimal places (0 for an integer, None for a fraction); else None."""
-    text = _FRACTION.sub(lambda m: f"{m[1] or m[2]}/{m[3] or m[4]}", text, count=1)
+    text = _FRACTION.sub(r"\1\2\3/\4\5", text)
     match = _PLAIN.fullmatch(text)
     if match is None or len(text) > MAX_LENGTH:
         return None

@@ -32,6 +32,7 @@ _REWRITE = [
     for pattern, by in (
         ("[\u200e\u200f\u200b\u2060\ufeff\u202a-\u202e]", ""),
         (r"\\\\(?:\s*\[[^\]]*\])?", r"\\cr "),  # the end of a row, before a space is looked for behind it
+        (r"\\!|\\phantom ?(?:\{[^{}]*\}|.)", ""),
         (r"(?<=\d)(?:\{,\}|\\[,!:; ])(?=\d{3}(?!\d))", ""),  # thousands
         (
             rf"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|hline|rm|bf|it){_LETTERS}\.?|\\!",

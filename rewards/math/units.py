@@ -225,8 +225,12 @@ _HEAD = re.compile(
 )
 
 
+_BRACKETED = re.compile(r"^(.*\d) ?\(([A-Za-z][A-Za-z ]+)\)$")  # 9 (apples)
+
+
 def split_unit(text: str) -> tuple[str, Unit | None]:
     """A spelled text as value and unit. The value is the whole text where no unit is found at its end."""
+    text = _BRACKETED.sub(r"\1 \2", text)
     money = _HEAD.fullmatch(text)
     if money is not None:
         value, unit = split_unit(money["value"])
