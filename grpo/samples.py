@@ -146,5 +146,5 @@ def _row(step: int, group: Group, index: int, names: Sequence[str]) -> dict[str,
 
 
 def _json(value: Any) -> str:
-    """The value as JSON; what JSON cannot hold as text, and a lone surrogate, which Parquet refuses, escaped."""
+    """The value as JSON: what JSON cannot hold as text, lone surrogates (which Parquet refuses) escaped."""
     return json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "backslashreplace").decode()

@@ -23,7 +23,12 @@ def group(**changes) -> Group:
         (Score(None, "error", 0.1, {"error": "boom"}), Score(0.0, "timeout", 0.1)),
     )
     values = {"rewards": (1.5, float("nan")), "advantages": (0.7, 0.0)} | changes
-    return Group(Prompt("p", "1+1", "2", "Q: 1+1", (1,), {"level": 3, "day": datetime.date(2024, 5, 1)}), rollouts, scores, **values)
+    return Group(
+        Prompt("p", "1+1", "2", "Q: 1+1", (1,), {"level": 3, "day": datetime.date(2024, 5, 1)}),
+        rollouts,
+        scores,
+        **values,
+    )
 
 
 def test_every_column_of_every_completion(tmp_path):
