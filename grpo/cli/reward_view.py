@@ -88,7 +88,7 @@ def _steps(found: Rescored) -> Table:
     against = "" if found.against is None else f" against the run's {found.against}"
     table = Table(title=f"{found.rule}{against}", caption="means over a step's completions")
     compared = found.against is not None
-    headings = ("before", "after", "differ", "reward before", "after", "no signal before", "after")
+    headings = ("score", "now", "differ", "reward", "now", "no signal", "now")
     for heading in ("step", *(headings if compared else ("mean score",))):
         table.add_column(heading, justify="right")
     for step in _some(found.steps):

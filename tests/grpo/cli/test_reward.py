@@ -16,7 +16,10 @@ from typer.testing import CliRunner
 
 from grpo.cli.reward import reward
 from grpo.errors import UserError
+from grpo.samples import write_samples
 from grpo.trial import read_rows
+from grpo.types import Group, Prompt, Rollout
+from rewards.score import Score
 
 
 @pytest.fixture
@@ -268,3 +271,42 @@ def test_the_list_of_rules():
 def test_without_a_rule_the_list_is_named():
     with pytest.raises(UserError, match="grpo reward --list"):
         reward()
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """Folder of a run of one step, whose one completion of two was misjudged."""
+    prompt = Prompt("p", "2+2?", "4", "2+2?", (1,))
+    texts = (r"\boxed{4}", r"\boxed{5}")
+    rollouts = tuple(
+        Rollout("p", i, (1,), (2,), (True,), (-1.0,), (0,), text, "stop") for i, text in enumerate(texts)
+    )
+    scores = ((Score(0.0, "ok", 0.0),), (Score(0.0, "ok", 0.0),))
+    write_samples(
+        tmp_path / "run", 1, [Group(prompt, rollouts, scores, (0.0, 0.0), (0.0, 0.0))], ["accuracy"]
+    )
+    (tmp_path / "run" / "recipe.yaml").write_text("rewards: [{rule: accuracy}]\ntrain: {steps: 1}\n")
+    return tmp_path / "run"
+
+
+def test_on_a_run(finished, tmp_path):
+    app = typer.Typer()
+    app.command()(reward)
+    out = tmp_path / "out.jsonl"
+    shown = CliRunner().invoke(app, ["accuracy", "--on", str(finished), "--out", str(out)]).stdout
+    assert "1 of 2 scores differ: 1 up" in shown
+    assert "1/p/0: 0 -> 1, extracted '4'" in shown
+    assert [json.loads(line)["score"] for line in out.open()] == [1.0, 0.0]
+    found = json.loads(CliRunner().invoke(app, ["accuracy", "--on", str(finished), "--json"]).stdout)
+    assert found["steps"][0]["after"] == 0.5
+    other = CliRunner().invoke(app, ["format", "--on", str(finished)]).stdout
+    assert "--against NAME compares with one of accuracy" in other
+
+
+def test_a_rule_that_fails_on_every_sample_exits_1(finished, tmp_path):
+    (tmp_path / "mine.py").write_text("def f(completions):\n    raise ValueError('never')\n")
+    app = typer.Typer()
+    app.command()(reward)
+    result = CliRunner().invoke(app, [f"{tmp_path}/mine.py:f", "--on", str(finished)])
+    assert result.exit_code == 1
+    assert "first error: 1/p/0: ValueError: never" in result.stdout
