@@ -45,7 +45,7 @@ def hacking(
         typer.echo(json.dumps(report.to_json()))
         return
     console = Console()
-    _table(console, f"{run}: {report.steps} steps, {len(report.flagged)} flags", report.findings)
+    _table(console, f"{run}: {report.steps} steps, flags: {len(report.flagged)}", report.findings)
     for finding in report.flagged:
         _flag(console, run, finding)
 
@@ -72,7 +72,7 @@ def _flag(console: Console, run: Path, finding: Finding) -> None:
     from grpo.screen import coloured, safe
 
     def line(label: str, words: str) -> None:
-        console.print(Text.assemble((f"  {label:<10}", "dim"), safe(words)), soft_wrap=True)
+        console.print(Text.assemble((f"  {label:<15}", "dim"), safe(words)), soft_wrap=True)
 
     console.print(Text.assemble("\n", (finding.title, "bold red"), f": {finding.note}"), soft_wrap=True)
     line("steps", ranges(finding.steps))
@@ -109,7 +109,7 @@ def ranges(steps: Sequence[int]) -> str:
 
 
 def course_of(finding: Finding) -> str:
-    """The whole course in at most WIDTH blocks, each the mean of neighbouring steps; from 0 to 1, or beyond."""
+    """The whole course in at most WIDTH blocks, each a mean of neighbouring steps; from 0 to 1, or beyond."""
     from grpo.screen import BLOCKS
 
     values = [value for _, value in finding.series]

@@ -102,17 +102,28 @@ class Finding:
 class Window:
     """Readings of neighbouring steps, pooled over their groups."""
 
-    mean: float
-    error: float  # standard error of the mean
     groups: int
+    mean: float
+    variance: float  # of group means
 
 
 def pooled(readings: Sequence[Reading]) -> Window:
-    """Mean over all groups of some steps, and its standard error: sqrt(var / n)."""
+    """Mean and variance over all groups of some steps."""
     n = sum(reading.groups for reading in readings)
     mean = sum(reading.total for reading in readings) / n
-    variance = max(0.0, sum(reading.squares for reading in readings) / n - mean * mean)
-    return Window(mean, math.sqrt(variance / max(1, n - 1)), n)
+    return Window(n, mean, max(0.0, sum(reading.squares for reading in readings) / n - mean * mean))
+
+
+def standard_error(one: Window, other: Window) -> float:
+    """Of the difference of two means, if both windows were of one kind: sqrt(v (1/n + 1/m)).
+
+    v is the variance of both together, as in the pooled test of two shares: that of a window in which nothing
+    was seen is 0, and any later find would be sure.
+    """
+    n, m = one.groups, other.groups
+    mean = (n * one.mean + m * other.mean) / (n + m)
+    squares = (n * (one.variance + one.mean**2) + m * (other.variance + other.mean**2)) / (n + m)
+    return math.sqrt(max(0.0, squares - mean * mean) * (1 / n + 1 / m))
 
 
 def width_of(steps: int) -> int:
@@ -133,8 +144,7 @@ def beginning(readings: Sequence[Reading], most: int) -> Sequence[Reading]:
 def surely_above(now: Window, before: Window, rise: float) -> bool:
     """Whether a window lies higher by at least `rise`, and by more than chance would have it."""
     enough = min(now.groups, before.groups) >= MIN_GROUPS
-    noise = CHANCE * math.hypot(now.error, before.error)
-    return enough and now.mean - before.mean >= max(rise, noise)
+    return enough and now.mean - before.mean >= max(rise, CHANCE * standard_error(now, before))
 
 
 def risen(readings: Sequence[Reading], rise: float, level: float) -> list[int]:

@@ -60,9 +60,8 @@ def judge_reward(course: Course, found: Sequence[Accuracy]) -> Finding:
     excuse = why_not(rewards, found)
     if excuse:
         return _finding("not judged", excuse, rewards)
-    width, last, everything = width_of(len(rewards)), found[-1], pooled(rewards)
-    spread = everything.error * math.sqrt(everything.groups - 1)
-    now = pooled(rewards[-width:])
+    width, last = width_of(len(rewards)), found[-1]
+    now, spread = pooled(rewards[-width:]), math.sqrt(pooled(rewards).variance)
     for early in found[:-1]:
         start = sum(reading.step <= early.step for reading in rewards)
         if start > min(len(rewards) * 2 // 3, len(rewards) - 2 * width):

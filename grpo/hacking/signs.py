@@ -21,7 +21,7 @@ NO_LANGUAGE = ("MATHEMATICAL", "MODIFIER", "DOUBLE-STRUCK", "SCRIPT", "MICRO", "
 _PIECES = re.compile(r"\w+|[^\w\s]")
 _TAG = re.compile(r"</?[A-Za-z_]+>|<\|[^<>|]*\|>")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
-_MARKS = re.compile(r"[\s$]|\\(?:boxed|fbox)")
+_BOXED = re.compile(r"^\\(?:boxed|fbox)\{(.*)\}$")
 _OPEN = re.compile(r"\\(?:boxed|fbox)\s*\{|<answer>")
 
 
@@ -38,14 +38,14 @@ def repetition(text: str) -> float:
 def answers(text: str) -> list[str]:
     r"""Contents of every `\boxed{…}` and `<answer>…</answer>` after the last `</think>`, outermost, in order.
 
-    Without white space, dollars and the outer braces of a box inside a tag or box. What is not closed reaches
-    to the end.
+    White space, dollars and a box around the whole mean nothing. What is not closed reaches to the end.
     """
     text = text.rpartition("</think>")[2]
     found, position = [], 0
     while opened := _OPEN.search(text, position):
         position = _end(text, opened.end(), opened.group())
-        found.append(_MARKS.sub("", text[opened.end() : position]).strip("{}"))
+        inside = re.sub(r"[\s$]", "", text[opened.end() : position])
+        found.append(_BOXED.sub(r"\1", inside))
     return found
 
 
