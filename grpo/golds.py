@@ -59,7 +59,9 @@ def _try_all(scorer: Scorer, prompts: Sequence[Prompt], answer_form: Callable[[s
     rows = scorer.score(prompts, [answer_form(prompt.answer or "") for prompt in prompts])
     for name, scores in zip(scorer.names, zip(*rows, strict=True), strict=True):
         if all(score.status == "error" for score in scores):
-            what = f"rule {name!r} raises on every gold tried: {scores[0].extras['error']}"
+            what = (
+                f"rule {name!r} raises on every gold tried, on {prompts[0].id}: {scores[0].extras['error']}"
+            )
             raise UserError(what, "rewards", "Try it with `grpo reward`")
 
 

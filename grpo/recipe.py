@@ -203,6 +203,11 @@ class Train(Section):
         le=1,
         description="largest share of ungraded completions before the run stops",
     )
+    on_rule_error: Literal["exclude", "zero", "stop"] = Field(
+        default="exclude",
+        description="what a rule that raises costs: exclude its score, let it be 0, or stop the run; "
+        "the first two are counted in reward/ungraded",
+    )
     shuffle_rewards: bool = Field(
         default=False,
         description="control: permute rewards within each batch, so that they teach nothing",

@@ -73,7 +73,7 @@ def test_a_rule_that_raises_on_golds_is_found_before_the_run(tmp_path):
     (tmp_path / "r.py").write_text("def bad(completions): return [1 / 0 for _ in completions]")
     with (
         Scorer([Rule(rule="r.py:bad")], folder=tmp_path, workers=1) as scorer,
-        pytest.raises(UserError, match="rule 'bad' raises on every gold tried: ZeroDivisionError"),
+        pytest.raises(UserError, match="rule 'bad' raises on every gold tried, on p0: ZeroDivisionError"),
     ):
         check_golds(scorer, prompts("1", "2"), tags, "error")
 
