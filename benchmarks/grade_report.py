@@ -49,8 +49,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--part", choices=[*PARTS, "all"], default="all")
-    parser.add_argument("--misses", action="store_true", help="list the tuning pairs that ours gets wrong")
+    parser.add_argument("--part", choices=[*PARTS, "later", "all"], default="all")
+    parser.add_argument("--misses", action="store_true", help="list the pairs that ours gets wrong, not of held_out")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)  # math-verify's, of its timeouts
     ours("1", r"\boxed{2}")
@@ -59,7 +59,7 @@ def main() -> None:
         graders = {"ours": ours, "math-verify": math_verify, "mv + extraction": with_extraction}
         results = {name: [timed(grader, pair) for pair in pairs] for name, grader in graders.items()}
         show(part, results)
-        if arguments.misses and part == "tuning":
+        if arguments.misses and part != "held_out":
             list_misses(results["ours"])
 
 
