@@ -47,6 +47,8 @@ def reward(
         list[str] | None, typer.Option(help="an option of the rule, key=value; may be repeated")
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.01, help="seconds a group may take")] = 5.0,
+    memory: Annotated[float, typer.Option(min=0.01, help="GiB the rule may take")] = 4.0,
+    network: Annotated[bool, typer.Option("--network", help="the rule may use the network")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
 ) -> None:
     """Run a reward rule over a file of completions.
@@ -63,7 +65,7 @@ def reward(
     labels = [read_label(row, file, line) for line, row in enumerate(rows, 1)]
     if out is not None and not out.parent.is_dir():
         raise UserError(f"no folder {out.parent}", "--out", "Make it first")
-    spec = RuleSpec(rule, read_options(option or []), timeout)
+    spec = RuleSpec(rule, read_options(option or []), timeout, memory, network)
     with user_errors():
         scores = score_rows(spec, rows, out)
     summary = summarise(rule, scores, labels)
