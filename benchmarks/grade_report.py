@@ -50,7 +50,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--part", choices=[*PARTS, "later", "all"], default="all")
-    parser.add_argument("--misses", action="store_true", help="list the pairs that ours gets wrong, not of held_out")
+    parser.add_argument(
+        "--misses", action="store_true", help="list the pairs that ours gets wrong, not of held_out"
+    )
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)  # math-verify's, of its timeouts
     ours("1", r"\boxed{2}")

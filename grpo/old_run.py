@@ -57,16 +57,17 @@ def open_run(folder: Path) -> OldRun:
     return OldRun(folder, tuple(files), tuple(names), tuple(rules), steps)
 
 
-def spec_for(run: OldRun, rule: str, options: Mapping[str, Any], timeout: float | None) -> RuleSpec:
-    """The rule to run: options and limit of the run's own entry, where it has one, under those given."""
+def spec_for(run: OldRun, rule: str, options: Mapping[str, Any], limits: Mapping[str, Any]) -> RuleSpec:
+    """The rule to run: options and limits of the run's own entry, where it has one, under those given."""
     own = run.find(rule)
     if own is None:
-        return RuleSpec(rule, dict(options), timeout or Rule.model_fields["timeout"].default)
+        return RuleSpec(rule, dict(options), **limits)
     entry = run.rules[own]
     kept = (
         entry.options if rule in (entry.rule, run.names[own]) else {}
     )  # another file has options of its own
-    return RuleSpec(rule, kept | dict(options), timeout or entry.timeout)
+    own_limits = {name: getattr(entry, name) for name in ("timeout", "memory", "network")}
+    return RuleSpec(rule, kept | dict(options), **(own_limits | dict(limits)))
 
 
 def compared_with(run: OldRun, rule: str, against: str | None) -> int | None:

@@ -137,6 +137,12 @@ class Rule(BaseModel):
     timeout: float = Field(
         default=5.0, gt=0, description="seconds a group may take before it is retried one by one"
     )
+    memory: float = Field(
+        default=4.0, gt=0, description="GiB the rule may take beyond what it took to load the rules"
+    )
+    network: bool = Field(
+        default=False, description="whether the rule may use the network, as a judge behind an API must"
+    )
 
     @property
     def options(self) -> dict[str, Any]:

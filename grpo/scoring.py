@@ -47,7 +47,7 @@ class Scorer:
     ) -> None:
         self.weights = tuple(rule.weight for rule in rules)  # [K]
         self.trainer_state = trainer_state
-        specs = [RuleSpec(rule.rule, rule.options, rule.timeout) for rule in rules]
+        specs = [RuleSpec(rule.rule, rule.options, rule.timeout, rule.memory, rule.network) for rule in rules]
         self._runner = Runner(specs, workers=workers, folder=folder)
         self.names: list[str] = []  # of the rules in metrics [K]; known once entered
         self._groups: dict[Hashable, Group] = {}

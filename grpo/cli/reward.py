@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,6 +33,11 @@ def reward(
         float | None,
         typer.Option(min=0.01, help="seconds a group may take; 5, or with --on what the run allowed"),
     ] = None,
+    memory: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="GiB the rule may take; 4, or with --on what the run allowed"),
+    ] = None,
+    network: Annotated[bool, typer.Option("--network", help="the rule may use the network")] = False,
     list_: Annotated[bool, typer.Option("--list", help="list every rule with its meaning")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print what was found as JSON")] = False,
 ) -> None:
@@ -62,29 +67,30 @@ def reward(
         raise UserError("completions come from one place", "grpo reward", "Give a JSONL file, or --on RUN")
     if against is not None and on is None:
         raise UserError("compares with a run's rule", "--against", "Give --on RUN too")
+    given = {"timeout": timeout, "memory": memory, "network": network or None}
+    limits = {name: value for name, value in given.items() if value is not None}
     with user_errors():
         if on is not None:
-            judged = rescore_run(rule, on, against, option or [], timeout, out, as_json)
+            judged = rescore_run(rule, on, against, option or [], limits, out, as_json)
         else:
             assert file is not None  # one of the two is given
-            judged = score_file(rule, file, option or [], timeout, out, as_json)
+            judged = score_file(rule, file, option or [], limits, out, as_json)
     if not judged:
         raise typer.Exit(1)
 
 
 def score_file(
-    rule: str, file: Path, options: list[str], timeout: float | None, out: Path | None, as_json: bool
+    rule: str, file: Path, options: list[str], limits: dict[str, Any], out: Path | None, as_json: bool
 ) -> bool:
     """Scores a file and prints what came of it; False where the rule failed on every row."""
     from grpo.cli.reward_view import show_summary
-    from grpo.recipe import Rule
     from grpo.trial import Lines, groups_of_rows, line_of, read_label, read_options, read_rows, score_groups
     from grpo.trial_summary import summarise
     from rewards.runner import RuleSpec, Runner
 
     rows = read_rows(file)
     labels = [read_label(row, f"{file}:{line}") for line, row in enumerate(rows, 1)]
-    spec = RuleSpec(rule, read_options(options), timeout or Rule.model_fields["timeout"].default)
+    spec = RuleSpec(rule, read_options(options), **limits)
     with Lines(out) as lines, Runner([spec]) as runner:
         runner.infos()
         scores = score_groups(
@@ -103,7 +109,7 @@ def rescore_run(
     run: Path,
     against: str | None,
     options: list[str],
-    timeout: float | None,
+    limits: dict[str, Any],
     out: Path | None,
     as_json: bool,
 ) -> bool:
@@ -114,7 +120,7 @@ def rescore_run(
     from grpo.trial import Lines, read_options
 
     old = open_run(run)
-    spec = spec_for(old, rule, read_options(options), timeout)
+    spec = spec_for(old, rule, read_options(options), limits)
     with Lines(out) as lines:
         found = rescore(old, spec, compared_with(old, rule, against), lines)
     if as_json:

@@ -59,7 +59,7 @@ def run(tmp_path, monkeypatch):
 def again(run, rule, against=None, out=None, **options):
     old = open_run(run)
     with Lines(out) as lines:
-        return rescore(old, spec_for(old, rule, options, None), compared_with(old, rule, against), lines)
+        return rescore(old, spec_for(old, rule, options, {}), compared_with(old, rule, against), lines)
 
 
 def test_what_would_have_changed(run, tmp_path):
@@ -122,11 +122,11 @@ def test_an_own_rule_against_one_of_the_runs(run, tmp_path):
 
 def test_options_and_limit_are_the_runs_unless_given(run):
     old = open_run(run)
-    assert spec_for(old, "near", {}, None).options == {"target": 7}
-    assert spec_for(old, "rules.py:near", {"target": 1}, 2.0).options == {"target": 1}
-    assert spec_for(old, "other.py:near", {}, None).options == {}  # a file of its own
+    assert spec_for(old, "near", {}, {}).options == {"target": 7}
+    assert spec_for(old, "rules.py:near", {"target": 1}, {"timeout": 2.0}).options == {"target": 1}
+    assert spec_for(old, "other.py:near", {}, {}).options == {}  # a file of its own
     assert [spec_for(old, "accuracy", {}, limit).timeout for limit in (None, 1.0)] == [3.0, 1.0]
-    assert spec_for(old, "format", {}, None).timeout == 5.0
+    assert spec_for(old, "format", {}, {}).timeout == 5.0
     assert [compared_with(old, rule, None) for rule in ("accuracy", "new.py:near", "format")] == [0, 1, None]
 
 

@@ -116,6 +116,28 @@ def test_a_hanging_completion_is_shown(grpo_reward, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "seen"),
+    [((), (4.0, "no")), (("--memory", "0.5"), (0.5, "no")), (("--network",), (4.0, "yes"))],
+)
+def test_memory_and_network_are_given_to_the_rule(grpo_reward, tmp_path, arguments, seen):
+    rule = tmp_path / "r.py"
+    rule.write_text(
+        "import resource, socket\n"
+        "def see(completions, log_extra):\n"
+        "    with open('/proc/self/statm') as file: mapped = int(file.read().split()[0]) * 4096\n"
+        "    log_extra('left', [(resource.getrlimit(resource.RLIMIT_AS)[0] - mapped) / 2**30])\n"
+        "    try: socket.create_connection(('127.0.0.1', 9))\n"
+        "    except ConnectionRefusedError: log_extra('network', ['yes'])\n"
+        "    except OSError: log_extra('network', ['no'])\n"
+        "    return [1.0]\n"
+    )
+    out = tmp_path / "scores.jsonl"
+    grpo_reward(f"{rule}:see", [{"completion": "x"}], "--out", str(out), *arguments)
+    found = json.loads(out.read_text())
+    assert (found["left"], found["network"]) == (pytest.approx(seen[0], abs=0.1), seen[1])
+
+
+@pytest.mark.parametrize(
     ("rule", "rows", "arguments", "message"),
     [
         ("accuracy", [ROWS[0], "{oops"], (), r"rows.jsonl:2: not JSON"),
