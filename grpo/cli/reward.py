@@ -130,7 +130,8 @@ def score_rows(spec: RuleSpec, rows: Sequence[Row], out: Path | None) -> list[Sc
     An older file is replaced only once there is a first score.
     """
     groups = [list(group) for _, group in groupby(range(len(rows)), key=lambda i: _group_key(i, rows[i]))]
-    names = dict.fromkeys(name for row in rows for name in row if name not in ("prompt", "completion"))
+    own = ("prompt", "completion", "completion_ids")
+    names = dict.fromkeys(name for row in rows for name in row if name not in own)
     scores: list[Score | None] = [None] * len(rows)
     written, target = 0, None
     with contextlib.ExitStack() as stack:
@@ -166,6 +167,7 @@ def _submit(runner: Runner, key: int, rows: Sequence[Row], names: Iterable[str])
         [row.get("prompt", "") for row in rows],
         [row["completion"] for row in rows],
         {name: [row.get(name) for row in rows] for name in names},
+        [row["completion_ids"] for row in rows] if all("completion_ids" in row for row in rows) else None,
     )
 
 
