@@ -77,7 +77,8 @@ def groups_of_rows(rows: Sequence[Row]) -> list[Request]:
     def key(index: int) -> str | int:
         return json.dumps(rows[index]["prompt"]) if "prompt" in rows[index] else index
 
-    names = dict.fromkeys(name for row in rows for name in row if name not in ("prompt", "completion"))
+    own = ("prompt", "completion", "completion_ids")
+    names = dict.fromkeys(name for row in rows for name in row if name not in own)
     groups = []
     for _, indices in groupby(range(len(rows)), key=key):
         members = [rows[index] for index in indices]
@@ -86,6 +87,9 @@ def groups_of_rows(rows: Sequence[Row]) -> list[Request]:
                 [row.get("prompt", "") for row in members],
                 [row["completion"] for row in members],
                 {name: [row.get(name) for row in members] for name in names},
+                [row["completion_ids"] for row in members]
+                if all("completion_ids" in row for row in members)
+                else None,
             )
         )
     return groups

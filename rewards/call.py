@@ -10,7 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from rewards.errors import RuleError
-from rewards.load import GIVEN, Loaded
+from rewards.load import Loaded
+from rewards.options import GIVEN
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import Any
 
 from rewards.call import Request
 from rewards.errors import RuleError
-from rewards.load import GIVEN
+from rewards.options import GIVEN
 from rewards.pool import Pending, Pool
 from rewards.score import RuleInfo, RuleSpec, Score, Status
 

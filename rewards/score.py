@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -48,3 +48,9 @@ class RuleInfo:
     name: str
     grades_answer: bool
     whole_group: bool
+    gold_extra: str = ""  # what of a gold must be 1: this of the extras, or the score
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """The names, with the second of one name called `name_2`."""
+    return [n if (seen := names[: i + 1].count(n)) == 1 else f"{n}_{seen}" for i, n in enumerate(names)]

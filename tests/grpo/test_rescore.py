@@ -125,7 +125,7 @@ def test_options_and_limit_are_the_runs_unless_given(run):
     assert spec_for(old, "near", {}, {}).options == {"target": 7}
     assert spec_for(old, "rules.py:near", {"target": 1}, {"timeout": 2.0}).options == {"target": 1}
     assert spec_for(old, "other.py:near", {}, {}).options == {}  # a file of its own
-    assert [spec_for(old, "accuracy", {}, limit).timeout for limit in (None, 1.0)] == [3.0, 1.0]
+    assert [spec_for(old, "accuracy", {}, limits).timeout for limits in ({}, {"timeout": 1.0})] == [3.0, 1.0]
     assert spec_for(old, "format", {}, {}).timeout == 5.0
     assert [compared_with(old, rule, None) for rule in ("accuracy", "new.py:near", "format")] == [0, 1, None]
 

@@ -64,6 +64,14 @@ def test_scores_in_order_and_a_summary(grpo_reward, tmp_path):
     assert set(summary["seconds"]) == {"p50", "p99", "max"}
 
 
+def test_rules_of_length_read_a_column_of_token_ids(grpo_reward):
+    rows = [{"completion": "x", "completion_ids": [1] * length} for length in (5, 9, 12)]
+    result = grpo_reward("overlong", rows, "--option", "max_tokens=10", "--option", "cache=4", "--json")
+    assert json.loads(result.stdout)["mean"] == pytest.approx((0 - 0.75 - 1) / 3)
+    with pytest.raises(UserError, match="needs the completions' token ids"):
+        grpo_reward("overlong", [*rows, {"completion": "x"}], "--option", "max_tokens=10")
+
+
 def test_the_table(grpo_reward):
     output = grpo_reward("accuracy", ROWS).stdout
     assert "0.5000" in output
