@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewards import registry
-from rewards.load import load
+from rewards.options import options_of
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,14 @@ def catalogue() -> list[Entry]:
     """All registered rules by name."""
     entries = []
     for name in registry.names():
-        rule = load(name, {})
-        parameters = inspect.signature(rule.function).parameters
+        function = registry.get(name)
         entries.append(
             Entry(
                 name,
-                (inspect.getdoc(rule.function) or "").partition("\n")[0],
-                {option: parameters[option].default for option in parameters if option in rule.option_names},
-                rule.info.grades_answer,
-                rule.info.whole_group,
+                (inspect.getdoc(function) or "").partition("\n")[0],
+                {option: parameter.default for option, parameter in options_of(function).items()},
+                bool(getattr(function, "grades_answer", False)),
+                bool(getattr(function, "whole_group", False)),
             )
         )
     return entries

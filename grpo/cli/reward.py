@@ -61,12 +61,7 @@ def reward(
     if list_:
         show_rules(as_json)
         return
-    if rule is None:
-        raise UserError("no rule is named", "grpo reward", "Give one of `grpo reward --list`, or your own")
-    if (file is None) == (on is None):
-        raise UserError("completions come from one place", "grpo reward", "Give a JSONL file, or --on RUN")
-    if against is not None and on is None:
-        raise UserError("compares with a run's rule", "--against", "Give --on RUN too")
+    rule = checked(rule, file, on, against)
     given = {"timeout": timeout, "memory": memory, "network": network or None}
     limits = {name: value for name, value in given.items() if value is not None}
     with user_errors():
@@ -77,6 +72,17 @@ def reward(
             judged = score_file(rule, file, option or [], limits, out, as_json)
     if not judged:
         raise typer.Exit(1)
+
+
+def checked(rule: str | None, file: Path | None, on: Path | None, against: str | None) -> str:
+    """The rule's name, once what was given fits together."""
+    if rule is None:
+        raise UserError("no rule is named", "grpo reward", "Give one of `grpo reward --list`, or your own")
+    if (file is None) == (on is None):
+        raise UserError("completions come from one place", "grpo reward", "Give a JSONL file, or --on RUN")
+    if against is not None and on is None:
+        raise UserError("compares with a run's rule", "--against", "Give --on RUN too")
+    return rule
 
 
 def score_file(

@@ -295,7 +295,7 @@ def test_the_list_of_rules():
         entry["name"]: entry for entry in json.loads(CliRunner().invoke(app, ["--list", "--json"]).stdout)
     }
     assert listed["accuracy"]["grades_answer"] is True
-    assert listed["format"]["options"] == {"prefilled": False}
+    assert listed["format"]["options"] == {"strict": True, "prefilled": False}
 
 
 def test_without_a_rule_the_list_is_named():
