@@ -34,8 +34,7 @@ def reward(
         typer.Option(min=0.01, help="seconds a group may take; 5, or with --on what the run allowed"),
     ] = None,
     memory: Annotated[
-        float | None,
-        typer.Option(min=0.01, help="GiB the rule may take; 4, or with --on what the run allowed"),
+        float | None, typer.Option(min=0.01, help="GiB the rule may take; 4, or what the run allowed")
     ] = None,
     network: Annotated[bool, typer.Option("--network", help="the rule may use the network")] = False,
     list_: Annotated[bool, typer.Option("--list", help="list every rule with its meaning")] = False,
