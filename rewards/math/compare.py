@@ -148,6 +148,8 @@ def _same_several(gold: Form, answer: Form) -> bool | None:
     kinds = {gold.kind, answer.kind}
     if kinds == {"set", "tuple"} or len(gold.items) != len(answer.items):
         return False
+    if kinds == {"list", "tuple"} and len(gold.items) == 2 and "[]" in (gold.brackets, answer.brackets):
+        return False  # an interval is no pair of values
     if "tuple" in kinds or _names_given_by_one(gold, answer):
         if {gold.brackets, answer.brackets} - {""} not in ({"()"}, {"[]"}, set()):
             return False
@@ -177,10 +179,10 @@ def _names_given_by_one(gold: Several, answer: Several) -> bool:
 
 def _as_tuple(form: Form, other: Form) -> Form:
     """A row or column vector as the tuple of its entries, where the other side is one."""
-    if isinstance(form, Value) and isinstance(form.node, Matrix) and isinstance(other, Several):
-        rows = form.node.rows
+    rows = _entries(form.node) if isinstance(form, Value) and isinstance(other, Several) else None
+    if rows is not None:
         cells = rows[0] if len(rows) == 1 else tuple(row[0] for row in rows)
-        if (len(rows) == 1 or all(len(row) == 1 for row in rows)) and not form.node.determinant:
+        if len(rows) == 1 or all(len(row) == 1 for row in rows):
             return Several("tuple", tuple(Value(cell) for cell in cells), ",", "()")
     return form
 
@@ -222,7 +224,7 @@ def _same_ratio(gold: Form, answer: Form) -> bool | None:
 
 def same_quantity(gold: Value, answer: Value) -> bool:
     """Two values with their units: one may be left out, two must convert into each other."""
-    if isinstance(gold.node, Matrix) or isinstance(answer.node, Matrix):
+    if _entries(gold.node) is not None or _entries(answer.node) is not None:
         return same_matrix(gold.node, answer.node)
     scaled = [answer.node if f == 1 else Op("*", (answer.node, Number(f))) for f in _factors(gold, answer)]
     degrees = Op("/", (Number(Fraction(180)), Symbol("pi")))

@@ -144,7 +144,7 @@ def _numeric(node: Node, at: Mapping[str, Any], mp: Any) -> Any:
     args = [_numeric(arg, at, mp) for arg in node.args]
     if node.name in ("^", "exp", "factorial", "binomial", "sinh", "cosh", "tanh"):
         _limit(args, MAX_MAGNITUDE, mp)
-    elif node.name in ("sin", "cos", "tan", "sec", "csc", "cot", "floor", "ceil"):
+    elif node.name in ("sin", "cos", "tan", "sec", "csc", "cot", "cis", "floor", "ceil"):
         _limit(args, MAX_PERIOD, mp)
     return _operations(mp)[node.name](*args)
 
@@ -177,6 +177,8 @@ def _operations(mp: Any) -> dict[str, Callable[..., Any]]:
         "arcsec": mp.asec,
         "arccsc": mp.acsc,
         "log": mp.ln,
+        "cis": lambda a: mp.cos(a) + mp.j * mp.sin(a),
+        "conjugate": mp.conj,
         "min": min,
         "max": max,
     }

@@ -113,7 +113,7 @@ _BASES = {
 }  # fmt: skip
 _BASED = re.compile(
     r"(?P<sign>-?)\s*\(?\s*(?P<digits>[0-9][0-9A-Fa-f, ]*|[A-Fa-f][0-9A-Fa-f]+)\s*\)?\s*"
-    r"(?:_\s*\{?\s*|\(?\s*(?:in )?base[ -]?)(?P<base>\d{1,2}|[a-z]+)\s*\}?\s*\)?"
+    r"(?:_\s*\{?\s*(?:base )?\s*|\(?\s*(?:in )?base[ -]?)(?P<base>\d{1,2}|[a-z]+)\s*\}?\s*\)?"
 )
 _RATIO = re.compile(r"\s*(?::|\bto\b|\\mathbin:)\s*")
 _COMMAND_WORDS = re.compile(r"\\(?:begin|end)\{[a-zA-Z]*\}(?:\{[clr| ]*\})?|\\[A-Za-z]+|[_^]\{[^{}]*\}")
@@ -232,9 +232,10 @@ def _relation(text: str, depth: int) -> Form | None:
 
 
 def _bracketed(text: str, depth: int) -> Form | None:
-    outside = re.fullmatch(r"\](.+),(.+)\[", text)
-    if outside:
-        return _tuple(f"{outside[1]},{outside[2]}", "()", depth)
+    outside = re.fullmatch(r"([\[\]])(.+[,;].+)([\[\]])", text)
+    if outside and (outside[1], outside[3]) != ("[", "]"):  # `]a, b[` is open
+        brackets = ("[" if outside[1] == "[" else "(") + ("]" if outside[3] == "]" else ")")
+        return _tuple(outside[2], brackets, depth)
     for left, right in (
         (r"\{", r"\}"),
         (r"\langle", r"\rangle"),

@@ -13,12 +13,15 @@ from __future__ import annotations
 import functools
 from fractions import Fraction
 
+from rewards.math.cursor import Cursor
 from rewards.math.tokens import Token, Unreadable, tokenise
 from rewards.math.tree import Matrix, Node, Number, Op, Symbol
 
 MAX_DEPTH = 60
 FUNCTIONS = frozenset(
-    "sin cos tan sec csc cot arcsin arccos arctan sinh cosh tanh ln log lg exp sqrt gcd lcm min max".split()
+    (
+        "sin cos tan sec csc cot cis arcsin arccos arctan sinh cosh tanh ln log lg exp sqrt gcd lcm min max"
+    ).split()
 )
 GREEK = frozenset(
     (
@@ -31,7 +34,6 @@ _CLOSERS = {"(": ")", "[": "]", r"\{": r"\}", r"\lfloor": r"\rfloor", r"\lceil":
 _TIMES = ("*", r"\cdot", r"\times", r"\ast")
 _OVER = ("/", r"\div")
 _MATRICES = ("pmatrix", "bmatrix", "matrix", "array", "vmatrix", "smallmatrix", "Bmatrix")
-_END = Token("end", "")
 
 
 @functools.lru_cache(maxsize=4096)
@@ -44,26 +46,7 @@ def parse(text: str) -> Node:
     return node
 
 
-class _Parser:
-    def __init__(self, tokens: list[Token]) -> None:
-        self.tokens, self.at, self.depth, self.bars = tokens, 0, 0, 0
-
-    def peek(self, ahead: int = 0) -> Token:
-        return self.tokens[self.at + ahead] if self.at + ahead < len(self.tokens) else _END
-
-    def take(self) -> Token:
-        token = self.peek()
-        self.at += 1
-        return token
-
-    def sees(self, *texts: str) -> bool:
-        return self.peek().text in texts and self.peek().kind not in ("number", "end")
-
-    def expect(self, text: str) -> None:
-        if not self.sees(text):
-            raise Unreadable(f"{text!r} is missing")
-        self.at += 1
-
+class _Parser(Cursor):
     def sum(self) -> Node:
         self.depth += 1
         if self.depth > MAX_DEPTH:
@@ -238,7 +221,20 @@ class _Parser:
 
     def word(self, token: Token) -> Node:
         """A letter, or a name of several that stands for a function or for pi."""
-        for name in ("arcsin", "arccos", "arctan", "sqrt", "sin", "cos", "tan", "log", "exp", "ln", "pi"):
+        for name in (
+            "arcsin",
+            "arccos",
+            "arctan",
+            "sqrt",
+            "sin",
+            "cos",
+            "tan",
+            "log",
+            "exp",
+            "cis",
+            "ln",
+            "pi",
+        ):
             following = [self.peek(k) for k in range(len(name) - 1)]
             letters = token.text + "".join(t.text for t in following)
             if letters == name and all(t.kind == "letter" for t in following):
@@ -276,6 +272,10 @@ class _Parser:
             return Op("/", (self.argument(), self.argument()))
         if name == "binom":
             return Op("binomial", (self.argument(), self.argument()))
+        if name in ("overline", "bar"):
+            return Op("conjugate", (self.argument(),))
+        if name == "langle":
+            return self.vector()
         if name in ("pi", "infty"):
             return Symbol("pi" if name == "pi" else "oo")
         if name in ("lfloor", "lceil"):
@@ -373,6 +373,15 @@ class _Parser:
             raise Unreadable("a matrix of uneven rows")
         return Matrix(tuple(rows), name == "vmatrix")
 
+    def vector(self) -> Node:
+        """The row between angle brackets."""
+        cells = [self.sum()]
+        while self.sees(","):
+            self.take()
+            cells.append(self.sum())
+        self.expect(r"\rangle")
+        return Matrix((tuple(cells),))
+
     def environment(self) -> str:
         self.expect("{")
         name = ""
@@ -382,4 +391,6 @@ class _Parser:
         return name
 
 
-_PRIMARY_COMMANDS = frozenset(["frac", "binom", "pi", "infty", "lfloor", "lceil", "lvert", "begin"])
+_PRIMARY_COMMANDS = frozenset(
+    ["frac", "binom", "pi", "infty", "lfloor", "lceil", "lvert", "begin", "overline", "bar", "langle"]
+)

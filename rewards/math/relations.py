@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 from rewards.math.evaluate import Unknown, numeric, points
@@ -17,7 +18,7 @@ from rewards.math.forms import (
     in_order,
     without,
 )
-from rewards.math.tree import Node, Op, Symbol, symbols
+from rewards.math.tree import Node, Number, Op, Symbol, symbols
 
 _TURNED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", "=": "=", r"\ne": r"\ne"}
 
@@ -36,7 +37,7 @@ def inequality(form: Form) -> Spans | None:
         return None
     nodes = [side.node for side in form.sides if isinstance(side, Value)]
     if len(nodes) < len(form.sides):
-        return None
+        return _not_these(form)
     if len(nodes) == 2:
         return _one_sided(nodes[0], form.signs[0], nodes[1])
     if len(nodes) == 3:
@@ -44,7 +45,44 @@ def inequality(form: Form) -> Spans | None:
     return None
 
 
+def _not_these(form: Relation) -> Spans | None:
+    r"""`x \ne \pm 3`, where several values are left out."""
+    name, values = form.sides[0], form.sides[-1]
+    if form.signs != (r"\ne",) or not isinstance(values, Several) or not isinstance(name, Value):
+        return None
+    holes = [item.node for item in values.items if isinstance(item, Value)]
+    if len(holes) < len(values.items) or not isinstance(name.node, Symbol):
+        return None
+    return without(holes, name.node.name)
+
+
+def _distance(left: Node, sign: str, right: Node) -> Spans | None:
+    """`|x - a| < c` as an interval, `|x - a| > c` as two; None for other sides."""
+    if not (isinstance(left, Op) and left.name == "abs") or symbols(right):
+        return None
+    inner, shift = left.args[0], None
+    if isinstance(inner, Op) and inner.name == "+" and not symbols(inner.args[1]):
+        inner, shift = inner.args
+    if not isinstance(inner, Symbol) or in_order([right, Number(Fraction(0))]) != [
+        Number(Fraction(0)),
+        right,
+    ]:
+        return None
+    ends: list[Node] = [Op("neg", (right,)), right]
+    if shift is not None:
+        ends = [Op("+", (end, Op("neg", (shift,)))) for end in ends]
+    closed = sign in (r"\le", r"\ge")
+    if sign in ("<", r"\le"):
+        return Spans((Span(ends[0], ends[1], closed, closed),), inner.name)
+    below = Span(MINUS_INFINITY, ends[0], False, closed)
+    return Spans((below, Span(ends[1], INFINITY, closed, False)), inner.name)
+
+
 def _one_sided(left: Node, sign: str, right: Node) -> Spans | None:
+    for a, s, b in ((left, sign, right), (right, _TURNED[sign], left)):
+        distance = _distance(a, s, b) if s != r"\ne" else None
+        if distance is not None:
+            return distance
     if not isinstance(left, Symbol):
         left, sign, right = right, _TURNED[sign], left
     if not isinstance(left, Symbol) or left.name in symbols(right) or left.name in ("pi", "e", "oo"):
@@ -120,6 +158,8 @@ def _ratio(a: Node, b: Node, names: frozenset[str]) -> Any:
         try:
             left, right = numeric(a, at), numeric(b, at)
         except Unknown:
+            continue
+        if abs(right) < 1e-30 and abs(left) < 1e-30:
             continue
         if abs(right) < 1e-30 or abs(left) < 1e-30:
             return None

@@ -34,8 +34,15 @@ _REWRITE = [
         (r"\\\\(?:\s*\[[^\]]*\])?", r"\\cr "),  # the end of a row, before a space is looked for behind it
         (r"\\!|\\phantom ?(?:\{[^{}]*\}|.)", ""),
         (r"(?<=\d)(?:\{,\}|\\[,!:; ])(?=\d{3}(?!\d))", ""),  # thousands
+        (r"\\([A-Za-z]+)\s+(?=\{)", r"\\\1"),
+        (r"\}\s+(?=\{)", "}"),
+        (r"\{?\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}\}?", r"\\binom{\1}{\2}"),
+        (r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}", r"\\frac{\1}{\2}"),
+        (r"(?<![A-Za-z}\]_^\\*])\{((?:[^{}]|\{[^{}]*\})*)\}", r" \1 "),  # braces that group nothing
+        (r"(\\(?:begin|end)\{[a-zA-Z]+)\*\}(?:\[[a-z]\])?", r"\1}"),
+        (r"\+\s*/\s*-|\+-(?=\s*\d)", r"\\pm "),
         (
-            rf"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|hline|rm|bf|it){_LETTERS}\.?|\\!",
+            rf"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|limits|hline|rm|bf|it){_LETTERS}\.?|\\!",
             " ",
         ),
         (r"\\[,;: ]|~|\\q?quad(?![A-Za-z])|\\(?:h|v)space\{[^{}]*\}", " "),
@@ -62,7 +69,7 @@ _REWRITE = [
         (r"\*\*(?=\S)", "^"),
     )
 ]
-_MONEY = re.compile(r"\\\$|US\$|(?<![\w$])\$(?=\s*-?[\d.])(?!.*\$)", re.DOTALL)
+_MONEY = re.compile(r"(?:US\s*)?\\\$|US\$|(?<![\w$])\$(?=\s*-?[\d.])(?!.*\$)", re.DOTALL)
 _STYLED = re.compile(rf"{_STYLES}\s*\{{((?:[^{{}}]|\{{[^{{}}]*\}})*)\}}")
 _WRAPPERS = (
     ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("__", "__"), ("*", "*"),

@@ -47,6 +47,11 @@ _define("week wk", 604800, s=1)
 _define("month", 1, month=1)
 _define("year yr", 12, month=1)
 _define("L l liter litre", F(1, 1000), m=3)
+_define("gallon gal", F(231) * F(254, 10000) ** 3, m=3)
+_define("quart qt", F(231, 4) * F(254, 10000) ** 3, m=3)
+_define("pint pt", F(231, 8) * F(254, 10000) ** 3, m=3)
+_define("cup", F(231, 16) * F(254, 10000) ** 3, m=3)
+_define("unit", 1, unit=1)
 _define("ha hectare", 10000, m=2)
 _define("acre", F(40468564224, 10**7), m=2)
 _define("mph", F(44704, 100000), m=1, s=-1)
@@ -244,7 +249,7 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
         spaced = text[start - 1].isspace()
         unit = read_unit(tail)
         if unit is not None and _fits(value, tail.strip(), spaced, unit):
-            return value, unit
+            return (value.replace("^\\circ", "") if unit.is_("deg") else value), unit
     return text, None
 
 
@@ -273,8 +278,14 @@ def _fits(value: str, unit_text: str, spaced: bool, unit: Unit) -> bool:
 _PART = re.compile(r"\s*(?:,|and\b)?\s*(?P<value>\d+(?:\.\d+)?)\s*(?P<unit>[A-Za-z]+\.?)")
 
 
+_ARC = re.compile(r"(\d+) ?\^\\circ ?(\d+) ?(?:'|\^?\{?\\prime\}?)(?: ?(\d+) ?(?:''|\"))?")
+
+
 def compound(text: str) -> tuple[Fraction, Unit] | None:
     """`1 hour 30 minutes` or `5 ft 3 in` as one value in the first unit; None for other texts."""
+    arc = _ARC.fullmatch(text)
+    if arc:
+        return F(arc[1]) + F(arc[2]) / 60 + F(arc[3] or 0) / 3600, Unit(F(1), (("deg", 1),))
     total, first, previous, at, count = F(0), None, None, 0, 0
     while at < len(text):
         match = _PART.match(text, at)

@@ -29,7 +29,7 @@ class Choice:
 
 def read_choice(text: str) -> Choice | None:
     """The choice a spelled answer states; None where it is none."""
-    text = text.strip()
+    text = re.sub(r"^\\\{(.*)\\\}$", r"\1", text.strip()).strip()
     if _LETTERS.fullmatch(text):
         return Choice(frozenset(re.findall(r"[A-J]", text)))
     match = _CHOICE.fullmatch(text)
