@@ -32,6 +32,7 @@ GREEK = frozenset(
 )
 _CLOSERS = {"(": ")", "[": "]", r"\{": r"\}", r"\lfloor": r"\rfloor", r"\lceil": r"\rceil"}
 _TIMES = ("*", r"\cdot", r"\times", r"\ast")
+_BETWEEN = {r"\over": "/", r"\choose": "binomial"}
 _OVER = ("/", r"\div")
 _MATRICES = ("pmatrix", "bmatrix", "matrix", "array", "vmatrix", "smallmatrix", "Bmatrix")
 
@@ -40,13 +41,20 @@ _MATRICES = ("pmatrix", "bmatrix", "matrix", "array", "vmatrix", "smallmatrix", 
 def parse(text: str) -> Node:
     """The tree of a formula. Raises Unreadable where it is none."""
     parser = _Parser(tokenise(text))
-    node = parser.sum()
+    node = parser.whole()
     if parser.peek().kind != "end":
         raise Unreadable(f"{parser.peek().text!r} after a formula")
     return node
 
 
 class _Parser(Cursor):
+    def whole(self) -> Node:
+        r"""A sum, or two around `\over` or `\choose`."""
+        node = self.sum()
+        if self.sees(*_BETWEEN):
+            node = Op(_BETWEEN[self.take().text], (node, self.sum()))
+        return node
+
     def sum(self) -> Node:
         self.depth += 1
         if self.depth > MAX_DEPTH:
@@ -153,10 +161,7 @@ class _Parser(Cursor):
 
     def braced(self) -> Node:
         self.expect("{")
-        node = self.sum()
-        if self.sees(r"\over"):
-            self.take()
-            node = Op("/", (node, self.sum()))
+        node = self.whole()
         self.expect("}")
         return node
 
@@ -322,10 +327,9 @@ class _Parser(Cursor):
                 self.take()
                 args.append(self.sum())
             self.expect(closer)
-            node = args[0]
             if len(args) == 1 and self.sees("^"):  # ln(x)^2 is read as (ln x)^2 by none of the usual tools
                 raise Unreadable("a power after a function's bracket")
-            return (node,) if len(args) == 1 else tuple(args)
+            return tuple(args)
         node = self.unary()
         while self.starts_primary() and self.peek().text[1:] not in FUNCTIONS and not self.sees("(", "|"):
             if self.peek().kind == "letter" and self.names_function():

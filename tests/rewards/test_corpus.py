@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rewards.accuracy import accuracy
+
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
@@ -41,3 +43,18 @@ def test_every_pair_lies_where_its_hash_puts_it(corpus, part):
 def test_a_third_is_held_out(corpus):
     held, tuning = len(corpus.read("held_out")), len(corpus.read("tuning"))
     assert 0.28 < held / (held + tuning) < 0.38
+
+
+def wrong_verdicts(pairs):
+    golds, completions = [pair.gold for pair in pairs], [pair.completion for pair in pairs]
+    scores = accuracy(prompts=golds, completions=completions, answer=golds)
+    return [pair for pair, score in zip(pairs, scores, strict=True) if (score == 1.0) != pair.right]
+
+
+@pytest.mark.parametrize("part", ["tuning", "later"])
+def test_the_grader_agrees_with_every_pair_it_was_developed_on(corpus, part):
+    assert wrong_verdicts(corpus.read(part)) == []
+
+
+def test_it_agrees_with_as_many_held_out_pairs_as_published(corpus):
+    assert len(wrong_verdicts(corpus.read("held_out"))) <= 6  # docs/results.md
