@@ -146,7 +146,10 @@ def _numeric(node: Node, at: Mapping[str, Any], mp: Any) -> Any:
         _limit(args, MAX_MAGNITUDE, mp)
     elif node.name in ("sin", "cos", "tan", "sec", "csc", "cot", "cis", "floor", "ceil"):
         _limit(args, MAX_PERIOD, mp)
-    return _operations(mp)[node.name](*args)
+    operation = _operations(mp).get(node.name)
+    if operation is None:
+        raise Unknown(f"{node.name} is not computed")
+    return operation(*args)
 
 
 def _limit(args: list[Any], bits: int, mp: Any) -> None:

@@ -106,6 +106,10 @@ def test_hostile_text_is_wrong_and_never_raises(answer):
     assert accuracy(prompts=[""], completions=[completion], answer=["3"]) == [0.0]
 
 
+def test_an_operation_without_a_value_is_no_exception():
+    assert grade("2:3", r"\pm3:30").outcome == "wrong"
+
+
 @settings(deadline=None)
 @given(st.text(max_size=60))
 def test_no_text_raises(text):
