@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
+from rewards.math.points import bends_of, points
 from rewards.math.tree import Matrix, Node, Number, Op, Symbol, symbols, walk
 
 DIGITS = 80
@@ -109,7 +111,7 @@ _EXACT: dict[str, Callable[..., Fraction]] = {
 
 def numeric(node: Node, at: Mapping[str, Any], digits: int = DIGITS) -> Any:
     """The value as an mpmath number to `digits` digits, variables having the values `at`."""
-    mp = _mp(digits)
+    mp = context(digits)
     try:
         value = _numeric(node, at, mp)
         if not mp.isfinite(value):
@@ -122,12 +124,13 @@ def numeric(node: Node, at: Mapping[str, Any], digits: int = DIGITS) -> Any:
 
 
 @functools.lru_cache(maxsize=4)
-def _mp(digits: int) -> Any:
+def context(digits: int) -> Any:
+    """The mpmath context that computes with so many digits."""
     from mpmath import MPContext
 
-    context = MPContext()
-    context.dps = digits
-    return context
+    mp = MPContext()
+    mp.dps = digits
+    return mp
 
 
 def _numeric(node: Node, at: Mapping[str, Any], mp: Any) -> Any:
@@ -141,6 +144,8 @@ def _numeric(node: Node, at: Mapping[str, Any], mp: Any) -> Any:
         return {"pi": +mp.pi, "e": +mp.e, "i": mp.j}[node.name]
     if isinstance(node, Matrix):
         raise Unknown("a matrix")
+    if node.name == "cases":
+        return _case(node, at, mp)
     args = [_numeric(arg, at, mp) for arg in node.args]
     if node.name in ("^", "exp", "factorial", "binomial", "sinh", "cosh", "tanh"):
         _limit(args, MAX_MAGNITUDE, mp)
@@ -150,6 +155,28 @@ def _numeric(node: Node, at: Mapping[str, Any], mp: Any) -> Any:
     if operation is None:
         raise Unknown(f"{node.name} is not computed")
     return operation(*args)
+
+
+def _case(node: Op, at: Mapping[str, Any], mp: Any) -> Any:
+    """The value of the first case whose condition holds."""
+    for value, condition in zip(node.args[::2], node.args[1::2], strict=True):
+        if _holds(condition, at, mp):
+            return _numeric(value, at, mp)
+    raise Unknown("no case holds")
+
+
+def _holds(condition: Node, at: Mapping[str, Any], mp: Any) -> bool:
+    assert isinstance(condition, Op)  # as the parser makes them
+    if condition.name == "and":
+        return all(_holds(part, at, mp) for part in condition.args)
+    left, right = (_numeric(arg, at, mp) for arg in condition.args)
+    return bool(_COMPARE[condition.name](left, right))
+
+
+_COMPARE = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "=": operator.eq, "!=": operator.ne,
+}  # fmt: skip
 
 
 def _limit(args: list[Any], bits: int, mp: Any) -> None:
@@ -223,16 +250,21 @@ def same_value(a: Node, b: Node) -> bool:
         return a == b
     if not names:
         return _same_constant(a, b)
-    compared = [same for at in points(names) if (same := _agree_at(a, b, at)) is not None]
+    compared = _compared(a, b, names)
     if len(compared) < 3:
         raise Unknown("defined at too few points")
     return all(compared)
 
 
+def _compared(a: Node, b: Node, names: frozenset[str]) -> list[bool]:
+    """Whether the two agree at each of the points where both have a value."""
+    places = points(names, context(DIGITS), bends_of(a, b))
+    return [same for at in places if (same := _agree_at(a, b, at)) is not None]
+
+
 def _vanish_in(a: Node, b: Node, extra: frozenset[str]) -> bool:
     """Whether the two are equal although one has variables that the other has not: they cancel out."""
-    names = symbols(a) | symbols(b)
-    compared = [same for at in points(names) if (same := _agree_at(a, b, at)) is not None]
+    compared = _compared(a, b, symbols(a) | symbols(b))
     return len(compared) >= 3 and all(compared)
 
 
@@ -268,7 +300,7 @@ def _agree_at(a: Node, b: Node, at: Mapping[str, Any]) -> bool | None:
     except Unknown:
         return None
     imaginary = any(isinstance(n, Symbol) and n.name == "i" for side in (a, b) for n in walk(side))
-    mp = _mp(DIGITS)
+    mp = context(DIGITS)
     if not imaginary and (_imaginary(left, mp) or _imaginary(right, mp)):
         return None
     scale = max(abs(left), abs(right))
@@ -277,25 +309,3 @@ def _agree_at(a: Node, b: Node, at: Mapping[str, Any]) -> bool | None:
 
 def _imaginary(value: Any, mp: Any) -> bool:
     return bool(abs(mp.im(value)) > mp.mpf(10) ** -40 * max(1, abs(value)))
-
-
-def points(names: frozenset[str]) -> list[dict[str, Any]]:
-    """Values for the variables: positive, negative, small whole. Fixed, so that verdicts repeat."""
-    mp = _mp(DIGITS)
-    ordered = sorted(names)
-    points = []
-    for turn in range(8):
-        values: dict[str, Any] = {}
-        for k, name in enumerate(ordered):
-            root = mp.sqrt(mp.mpf(_PRIMES[(turn * 5 + k * 3) % len(_PRIMES)]))
-            if turn < 4:
-                values[name] = root % 1 + mp.mpf(turn + k % 3) / 2
-            elif turn < 6:
-                values[name] = -(root % 2) - mp.mpf(k % 2) / 3
-            else:
-                values[name] = mp.mpf(2 + turn % 2 + 3 * k)
-        points.append(values)
-    return points
-
-
-_PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89)

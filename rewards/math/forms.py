@@ -138,11 +138,28 @@ def _read(text: str, depth: int) -> Form:
         return REALS
     if _EMPTY.fullmatch(tight):
         return EMPTY
-    for reader in (_sum_of_units, _list, _sets, _relation, _bracketed, _based, _ratio, _value):
+    for reader in (_system, _sum_of_units, _list, _sets, _relation, _bracketed, _based, _ratio, _value):
         form = reader(text, depth)
         if form is not None:
             return form
     return Words(text)
+
+
+_SYSTEM = re.compile(
+    r"\\begin\{(?P<name>cases|aligned|align|gathered|split|array)\}(?P<rows>.*)\\end\{(?P=name)\}"
+)
+
+
+def _system(text: str, depth: int) -> Form | None:
+    """Equations in rows, as the list of them; rows of `value & condition` are a formula."""
+    found = _SYSTEM.fullmatch(text)
+    if found is None or r"\begin" in found["rows"]:
+        return None
+    rows = [row.strip(" ,;.") for row in re.split(r"\\cr ?|\\\\", found["rows"]) if row.strip()]
+    rows = [re.sub(r" ?& ?(?==)|(?<==) ?& ?", " ", row) for row in rows]
+    if not all("=" in row for row in rows) or any("&" in row for row in rows):
+        return None
+    return _read(", ".join(rows), depth + 1)
 
 
 def _sum_of_units(text: str, depth: int) -> Form | None:
@@ -341,6 +358,8 @@ def _value(text: str, depth: int) -> Form | None:
 
 def is_wordy(text: str) -> bool:
     """Whether letters stand together as a word does: algebra would read `listen` and `silent` as equal."""
+    if r"\begin{cases}" in text:
+        text = re.sub(r"\b(?:otherwise|else|when|where)\b", " ", text)
     bare = _COMMAND_WORDS.sub(" ", text)
     words = re.findall(r"[A-Za-z]+", bare)
     return (

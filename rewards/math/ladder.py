@@ -135,7 +135,8 @@ def _by_value(gold: str, answer: str) -> Verdict:
     elif _unread(left) and _is_prose(gold):
         return Verdict(_outcome(words.same_words(gold, answer)), "words")
     if not symbolic.readable(gold):
-        return Verdict(UNGRADED, "math_verify")
+        only_the_answer = _unread(right) and not _unread(left)
+        return Verdict(WRONG if only_the_answer else UNGRADED, "math_verify")
     return Verdict(_outcome(symbolic.equal(gold, answer)), "math_verify")
 
 

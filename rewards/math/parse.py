@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 from fractions import Fraction
 
-from rewards.math.cursor import Cursor
+from rewards.math.environments import Environments
 from rewards.math.tokens import Token, Unreadable, tokenise
 from rewards.math.tree import Matrix, Node, Number, Op, Symbol
 
@@ -34,7 +34,6 @@ _CLOSERS = {"(": ")", "[": "]", r"\{": r"\}", r"\lfloor": r"\rfloor", r"\lceil":
 _TIMES = ("*", r"\cdot", r"\times", r"\ast")
 _BETWEEN = {r"\over": "/", r"\choose": "binomial"}
 _OVER = ("/", r"\div")
-_MATRICES = ("pmatrix", "bmatrix", "matrix", "array", "vmatrix", "smallmatrix", "Bmatrix")
 
 
 @functools.lru_cache(maxsize=4096)
@@ -47,7 +46,7 @@ def parse(text: str) -> Node:
     return node
 
 
-class _Parser(Cursor):
+class _Parser(Environments):
     def whole(self) -> Node:
         r"""A sum, or two around `\over` or `\choose`."""
         node = self.sum()
@@ -292,7 +291,7 @@ class _Parser(Cursor):
             self.expect(r"\rvert" if name == "lvert" else r"\vert")
             return node
         if name == "begin":
-            return self.matrix()
+            return self.environment()
         raise Unreadable(f"command {name!r}")
 
     def function(self, name: str) -> Node:
@@ -348,51 +347,6 @@ class _Parser(Cursor):
             degree = self.sum()
             self.expect("]")
         return Op("root", (self.argument(), degree))
-
-    def matrix(self) -> Node:
-        name = self.environment()
-        if name not in _MATRICES:
-            raise Unreadable(f"environment {name!r}")
-        if name == "array" and self.sees("{"):
-            while not self.sees("}"):
-                if self.take().kind == "end":
-                    raise Unreadable("an array that is not closed")
-            self.take()
-        rows: list[tuple[Node, ...]] = []
-        row: list[Node] = []
-        while True:
-            if self.sees(r"\end") or self.sees(r"\\") or self.sees(r"\cr"):
-                ends = self.sees(r"\end")
-                self.take()
-                if row:
-                    rows.append(tuple(row))
-                row = []
-                if ends:
-                    break
-            elif self.sees("&"):
-                self.take()
-            else:
-                row.append(self.sum())
-        if self.environment() != name or not rows or len({len(r) for r in rows}) != 1:
-            raise Unreadable("a matrix of uneven rows")
-        return Matrix(tuple(rows), name == "vmatrix")
-
-    def vector(self) -> Node:
-        """The row between angle brackets."""
-        cells = [self.sum()]
-        while self.sees(","):
-            self.take()
-            cells.append(self.sum())
-        self.expect(r"\rangle")
-        return Matrix((tuple(cells),))
-
-    def environment(self) -> str:
-        self.expect("{")
-        name = ""
-        while self.peek().kind == "letter":
-            name += self.take().text
-        self.expect("}")
-        return name
 
 
 _PRIMARY_COMMANDS = frozenset(

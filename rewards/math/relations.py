@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from rewards.math.evaluate import Unknown, numeric, points
+from rewards.math.evaluate import DIGITS, Unknown, context, numeric
 from rewards.math.forms import (
     INFINITY,
     MINUS_INFINITY,
@@ -18,6 +18,7 @@ from rewards.math.forms import (
     in_order,
     without,
 )
+from rewards.math.points import bends_of, points
 from rewards.math.tree import Node, Number, Op, Symbol, symbols
 
 _TURNED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", "=": "=", r"\ne": r"\ne"}
@@ -154,7 +155,7 @@ def _difference(relation: Relation) -> Node | None:
 def _ratio(a: Node, b: Node, names: frozenset[str]) -> Any:
     """The constant that a is of b; None where there is none."""
     found: list[Any] = []
-    for at in points(names):
+    for at in points(names, context(DIGITS), bends_of(a, b)):
         try:
             left, right = numeric(a, at), numeric(b, at)
         except Unknown:

@@ -8,20 +8,10 @@ from __future__ import annotations
 import functools
 import re
 
+from rewards.math.characters import as_latex
+
 MAX_LENGTH = 2000  # characters of an answer that is read; golds of the usual sets have a tenth of it
 
-_SIGNS = {
-    "−": "-", "–": "-", "—": "-", "×": r"\times ", "÷": r"\div ", "·": r"\cdot ", "⋅": r"\cdot ",
-    "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "±": r"\pm ",
-    "∓": r"\mp ", "∪": r"\cup ", "∩": r"\cap ", "∅": r"\emptyset ", "∈": r"\in ",
-    "ℝ": r"\R ",
-    "°": r"^\circ ",
-    "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
-    "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ", "μ": r"\mu ", "⟨": r"\langle ",
-    "⟩": r"\rangle ", "’": "'", "′": "'", "…": r"\ldots ", "\u00a0": " ", "\u2009": " ", "\u202f": " ",
-    "“": '"', "”": '"',
-}  # fmt: skip
-_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _LETTERS = r"(?![A-Za-z])"
 _STYLES = (
     r"\\(?:text(?:bf|it|rm|normal|sf|tt)?|math(?:rm|bf|it|sf|tt|normal)|[mh]box"
@@ -62,11 +52,16 @@ _REWRITE = [
         (r"\\degree(?:s)?(?![A-Za-z])|\^\s*\{\s*\\circ\s*\}|\^\s*o(?![A-Za-z])", r"^\\circ "),
         (r"\\(?:or|lor|vee)(?![A-Za-z])", " or "),
         (r"\\(?:land|wedge)(?![A-Za-z])", " and "),
+        (r"\\(?:text)?(?:pounds|sterling)(?![A-Za-z])", "£"),
+        (r"\\(?:text)?euro?(?![A-Za-z])", "€"),
+        (r"\\(?:text)?yen(?![A-Za-z])", "¥"),
         (r"\\%|\\percent(?![A-Za-z])|\bper ?cent\b", "%"),
         (r"\\#", "#"),
+        (r"\^\s*(?:\\prime(?![A-Za-z])|\{\s*\\prime\s*\})|\\prime(?![A-Za-z])", "'"),
         (r"\*\*(?=\S)", "^"),
     )
 ]
+_BOLD = re.compile(r"(?<![\w)\]}*])\*\*(?=[^\s*])([^*]+)(?<=\S)\*\*(?![\w(\[{\\*])")  # **Answer:** 42
 _MONEY = re.compile(r"(?:US\s*)?\\\$|US\$|(?<![\w$])\$(?=\s*-?[\d.])(?!.*\$)", re.DOTALL)
 _STYLED = re.compile(rf"{_STYLES}\s*\{{((?:[^{{}}]|\{{[^{{}}]*\}})*)\}}")
 _WRAPPERS = (
@@ -87,10 +82,7 @@ def spell(answer: str) -> str:
     text = _unwrap(answer.strip())
     if _PLAIN.fullmatch(text):
         return text
-    for sign, by in _SIGNS.items():
-        text = text.replace(sign, by)
-    text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+", lambda m: f"^{{{m[0].translate(_SUPERSCRIPTS)}}}", text)
-    text = re.sub(r"√\s*(\d+(?:\.\d+)?|[A-Za-z]|\([^()]*\))", r"\\sqrt{\1}", text)
+    text = _BOLD.sub(r"\1", as_latex(text))
     text = _MONEY.sub(" USD ", text)
     for _ in range(4):
         text, changed = _STYLED.subn(r" \1 ", text)

@@ -71,6 +71,7 @@ _define("mol mole", 1, mol=1)
 _define("eV", 1, eV=1)
 _define("% percent", F(1, 100), percent=1)
 _define("deg degree ^\\circ", 1, deg=1)
+_define("'", F(1, 60), deg=1)
 _define("rad radian", 1, rad=1)
 _define("USD dollar buck", 1, USD=1)
 _define("cent ¢", F(1, 100), USD=1)
@@ -131,11 +132,11 @@ _IRREGULAR = {
     "mice": "mouse",
     "feet": "foot",
 }
-_WORD = re.compile(r"[A-Za-zµμ]+\.?|[%¢€£₹¥₩]|\^\s*\\circ|\^\s*\{?\s*-?\s*\d\s*\}?|[/*()]|\\cdot|\s+")
+_WORD = re.compile(r"'(?!')|[A-Za-zµμ]+\.?|[%¢€£₹¥₩]|\^\s*\\circ|\^\s*\{?\s*-?\s*\d\s*\}?|[/*()]|\\cdot|\s+")
 
 
 _TEMPERATURE = re.compile(r"(?:\^\s*\\circ|\bdeg(?:rees?)?\b)\s*(C|F|[Cc]elsius|[Ff]ahrenheit)\b")
-_TRIGONOMETRY = re.compile(r"(?:sin|cos|tan|sec|csc|cot)(?![a-z])")
+_TRIGONOMETRY = re.compile(r"(?:sin|cos|tan|sec|csc|cot|cis)(?![a-z])")
 
 
 def singular(word: str) -> str:
@@ -233,9 +234,20 @@ _HEAD = re.compile(
 _BRACKETED = re.compile(r"^(.*\d) ?\(([A-Za-z][A-Za-z ]+)\)$")  # 9 (apples)
 
 
+_STACKED = re.compile(r"(?<=[\d}]) ?\\frac\{( ?[A-Za-zµ]+[^{}]*)\}\{( ?[A-Za-zµ]+[^{}]*)\}$")  # 3 \frac{ m }{ s }
+
+
+def _in_a_row(stacked: re.Match[str]) -> str:
+    """A unit over another with a stroke between; letters without a space or a fellow are symbols."""
+    parts = [part.strip() for part in stacked.groups()]
+    as_text = any(part != raw or len(part) > 1 for part, raw in zip(parts, stacked.groups(), strict=True))
+    known = all(known_unit(word) is not None for part in parts for word in re.findall("[A-Za-zµ]+", part))
+    return f" {parts[0]}/{parts[1]}" if as_text and known else stacked[0]
+
+
 def split_unit(text: str) -> tuple[str, Unit | None]:
     """A spelled text as value and unit. The value is the whole text where no unit is found at its end."""
-    text = _BRACKETED.sub(r"\1 \2", text)
+    text = _STACKED.sub(_in_a_row, _BRACKETED.sub(r"\1 \2", text))
     money = _HEAD.fullmatch(text)
     if money is not None:
         value, unit = split_unit(money["value"])
@@ -255,7 +267,7 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
 
 def _starts(text: str) -> list[int]:
     """Where a unit may begin: at a sign of its own, or at a word that no letter or backslash precedes."""
-    pattern = re.compile(r"(?<![A-Za-z\\µμ])[A-Za-zµμ]|[%¢€£₹¥₩/]|\^\s*\\circ")
+    pattern = re.compile(r"(?<![A-Za-z\\µμ])[A-Za-zµμ]|[%¢€£₹¥₩/']|\^\s*\\circ")
     return [match.start() for match in pattern.finditer(text) if text[: match.start()].strip()]
 
 
@@ -266,6 +278,8 @@ def _fits(value: str, unit_text: str, spaced: bool, unit: Unit) -> bool:
     if value.endswith(("_", "^", "=", "+", "*", "<", ">", "\\", ",", "{", "(")):
         return False
     first = unit_text.split()[0].split("^")[0].split("/")[0]
+    if unit_text.startswith("'"):
+        return value[-1].isdigit()
     if unit_text.startswith(("%", "¢", "€", "£", "₹", "¥", "₩", "^")):
         return True
     if unit_text.startswith("/"):
@@ -278,7 +292,7 @@ def _fits(value: str, unit_text: str, spaced: bool, unit: Unit) -> bool:
 _PART = re.compile(r"\s*(?:,|and\b)?\s*(?P<value>\d+(?:\.\d+)?)\s*(?P<unit>[A-Za-z]+\.?)")
 
 
-_ARC = re.compile(r"(\d+) ?\^\\circ ?(\d+) ?(?:'|\^?\{?\\prime\}?)(?: ?(\d+) ?(?:''|\"))?")
+_ARC = re.compile(r"(\d+) ?\^\\circ ?(\d+) ?'(?: ?(\d+) ?(?:''|\"))?")
 
 
 def compound(text: str) -> tuple[Fraction, Unit] | None:
