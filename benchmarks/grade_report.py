@@ -24,6 +24,7 @@ from rich.table import Table
 
 from rewards.accuracy import accuracy
 from rewards.extract import final_answer
+from rewards.math import symbolic
 
 SECONDS = 5  # a pair
 Grader = Callable[[str, str], tuple[bool, str]]
@@ -55,7 +56,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)  # math-verify's, of its timeouts
-    ours("1", r"\boxed{2}")
+    symbolic.warm()
     for part in PARTS if arguments.part == "all" else [arguments.part]:
         pairs = read(part)
         graders = {"ours": ours, "math-verify": math_verify, "mv + extraction": with_extraction}

@@ -234,7 +234,9 @@ _HEAD = re.compile(
 _BRACKETED = re.compile(r"^(.*\d) ?\(([A-Za-z][A-Za-z ]+)\)$")  # 9 (apples)
 
 
-_STACKED = re.compile(r"(?<=[\d}]) ?\\frac\{( ?[A-Za-zµ]+[^{}]*)\}\{( ?[A-Za-zµ]+[^{}]*)\}$")  # 3 \frac{ m }{ s }
+_STACKED = re.compile(
+    r"(?<=[\d}]) ?\\frac\{( ?[A-Za-zµ]+[^{}]*)\}\{( ?[A-Za-zµ]+[^{}]*)\}$"
+)  # 3 \frac{ m }{ s }
 
 
 def _in_a_row(stacked: re.Match[str]) -> str:
