@@ -34,8 +34,15 @@ _ROOT = re.compile(r"(?P<sign>[√∛∜])\s*(?P<of>\d+(?:\.\d+)?|[A-Za-z]|\([^(
 _DEGREES = {"√": "", "∛": "[3]", "∜": "[4]"}
 
 
+_ACCENT = re.compile(
+    r"\\(?P<mark>['`^\"~]|c(?=\{))\s*(?:\{(?P<held>\\?[A-Za-z])\}|(?<=[A-Za-z]..)(?P<bare>[A-Za-z]))"
+)
+_COMBINING = {"'": "\u0301", "`": "\u0300", "^": "\u0302", '"': "\u0308", "~": "\u0303", "c": "\u0327"}
+
+
 def as_latex(text: str) -> str:
     """The text with its mathematical characters as commands, and all others in their compatible form."""
+    text = _ACCENT.sub(_accented, text)
     if text.isascii():
         return text
     for run, command in _RUNS:
@@ -43,6 +50,12 @@ def as_latex(text: str) -> str:
     text = "".join(_fraction(sign) if unicodedata.category(sign) == "No" else sign for sign in text)
     text = _ROOT.sub(lambda m: rf"\sqrt{_DEGREES[m['sign']]}{{{m['of']}}}", text)
     return unicodedata.normalize("NFKC", text.translate(_TABLE)).translate(_TABLE)
+
+
+def _accented(found: re.Match[str]) -> str:
+    r"""`\'{e}` as é."""
+    letter = (found["held"] or found["bare"]).lstrip("\\")
+    return unicodedata.normalize("NFC", letter + _COMBINING[found["mark"]])
 
 
 def _fraction(sign: str) -> str:

@@ -24,9 +24,10 @@ from rewards.math.forms import (
     decimal,
     in_order,
 )
+from rewards.math.matrices import Grid, grid_of
 from rewards.math.names import is_name, names_match, stated
 from rewards.math.relations import inequality, same_relation
-from rewards.math.tree import Matrix, Node, Number, Op, Symbol, walk
+from rewards.math.tree import Node, Number, Op, Symbol, walk
 
 T = TypeVar("T")
 ROUNDED_PLACES = 2  # a gold with at least as many stands for what rounds to it
@@ -52,18 +53,41 @@ def _same_relations(gold: Form, answer: Form) -> bool | None:
             if not names_match(gold.sides[0], answer.sides[0]):
                 return same_relation(gold, answer)
             return same(gold.sides[1], answer.sides[1])
-        values = stated(gold), stated(answer)
+        values = _stated(gold), _stated(answer)
         pairs = itertools.product(values[0] or [], values[1] or [])
         if not _named_apart(gold, answer) and any(same(a, b) for a, b in pairs):
             return True
         return same_relation(gold, answer)
     if isinstance(answer, Relation):
-        options = stated(answer)
+        options = _stated(answer)
         return any(same(gold, option) for option in options) if options else False
     if isinstance(gold, Relation):
-        options = stated(gold)
+        options = _stated(gold)
         return any(same(option, answer) for option in options) if options else False
     return None
+
+
+def _stated(relation: Relation) -> list[Form] | None:
+    return stated(relation, _agree)
+
+
+def _agree(left: Form, right: Form, sign: str) -> bool:
+    """Whether two sides of a chain are one value, or the second the first one rounded."""
+    try:
+        if isinstance(left, Based) and isinstance(right, Based):
+            return left.value == right.value
+        if same(left, right):
+            return True
+        if isinstance(left, Value) and isinstance(right, Value):
+            places = decimal(right.node)
+            if places is not None:
+                return rounds(left.node, places[1]) == places[0]
+            if sign == r"\approx":
+                value = rounds(left.node, 0)
+                return value is not None and same_value(right.node, Number(value))
+    except Unknown:
+        return False
+    return False
 
 
 def _named_apart(gold: Relation, answer: Relation) -> bool:
@@ -79,7 +103,7 @@ def _same_sets(gold: Form, answer: Form) -> bool | None:
     if sets[0] is None or sets[1] is None:
         other = gold if sets[0] is None else answer
         if isinstance(other, Relation):
-            options = stated(other)
+            options = _stated(other)
             other = options[0] if options else other
         found = other if isinstance(other, Spans) else as_spans(other)
         if found is None:
@@ -178,13 +202,20 @@ def _names_given_by_one(gold: Several, answer: Several) -> bool:
 
 
 def _as_tuple(form: Form, other: Form) -> Form:
-    """A row or column vector as the tuple of its entries, where the other side is one."""
-    rows = _entries(form.node) if isinstance(form, Value) and isinstance(other, Several) else None
-    if rows is not None:
-        cells = rows[0] if len(rows) == 1 else tuple(row[0] for row in rows)
-        if len(rows) == 1 or all(len(row) == 1 for row in rows):
-            return Several("tuple", tuple(Value(cell) for cell in cells), ",", "()")
-    return form
+    """A vector as the tuple of its entries, or a matrix as the tuple of its rows, where the other is one."""
+    if not (isinstance(form, Value) and isinstance(other, Several)):
+        return form
+    rows = grid_of(form.node, len(other.items))
+    if rows is None:
+        return form
+    if len(rows) == 1 or all(len(row) == 1 for row in rows):
+        return _row(rows[0] if len(rows) == 1 else [row[0] for row in rows], "()")
+    inner = next((item.brackets for item in other.items if isinstance(item, Several)), "()")
+    return Several("tuple", tuple(_row(row, inner) for row in rows), ",", other.brackets)
+
+
+def _row(cells: Sequence[Node], brackets: str) -> Several:
+    return Several("tuple", tuple(Value(cell) for cell in cells), ",", brackets)
 
 
 def _same_based(gold: Form, answer: Form) -> bool | None:
@@ -224,8 +255,9 @@ def _same_ratio(gold: Form, answer: Form) -> bool | None:
 
 def same_quantity(gold: Value, answer: Value) -> bool:
     """Two values with their units: one may be left out, two must convert into each other."""
-    if _entries(gold.node) is not None or _entries(answer.node) is not None:
-        return same_matrix(gold.node, answer.node)
+    as_matrices = same_matrix(gold.node, answer.node)
+    if as_matrices is not None:
+        return as_matrices
     scaled = [answer.node if f == 1 else Op("*", (answer.node, Number(f))) for f in _factors(gold, answer)]
     degrees = Op("/", (Number(Fraction(180)), Symbol("pi")))
     if _is_unit(gold, "deg") and answer.unit is None and _mentions_pi(answer.node):
@@ -305,29 +337,21 @@ def rounds(node: Node, places: int) -> Fraction | None:
     return (1 if number >= 0 else -1) * magnitude / scale
 
 
-def same_matrix(gold: Node, answer: Node) -> bool:
-    """Equal shape, equal entries; a common factor may stand in front."""
-    left, right = _entries(gold), _entries(answer)
+def same_matrix(gold: Node, answer: Node) -> bool | None:
+    """Equal shape, equal entries; what is not worked out yet is. None where neither is a matrix."""
+    left, right = grid_of(gold), grid_of(answer)
+    if left is None and right is None:
+        return None
+    left = left or grid_of(gold, len(right or ()))
+    right = right or grid_of(answer, len(left or ()))
     if left is None or right is None:
         return False
-    if [len(row) for row in left] != [len(row) for row in right]:
+    return same_grid(left, right)
+
+
+def same_grid(gold: Grid, answer: Grid) -> bool:
+    """Whether two grids have the same entries; a gold's decimals stand for what rounds to them."""
+    if [len(row) for row in gold] != [len(row) for row in answer]:
         return False
-    cells = zip((c for row in left for c in row), (c for row in right for c in row), strict=True)
+    cells = zip((c for row in gold for c in row), (c for row in answer for c in row), strict=True)
     return all(same_value(a, b) or _rounds_to(a, b, b) for a, b in cells)
-
-
-def _entries(node: Node) -> Sequence[Sequence[Node]] | None:
-    """The entries of a matrix with its factors multiplied in; None where it is no such thing."""
-    if isinstance(node, Matrix):
-        return None if node.determinant else node.rows
-    if isinstance(node, Op) and node.name in ("*", "/") and len(node.args) == 2:
-        for matrix, factor in (node.args, node.args[::-1]):
-            rows = _entries(matrix)
-            if rows is not None and not any(isinstance(n, Matrix) for n in walk(factor)):
-                if node.name == "/" and factor is node.args[0]:
-                    return None
-                return [[Op(node.name, (cell, factor)) for cell in row] for row in rows]
-    if isinstance(node, Op) and node.name == "neg":
-        rows = _entries(node.args[0])
-        return None if rows is None else [[Op("neg", (cell,)) for cell in row] for row in rows]
-    return None

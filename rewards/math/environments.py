@@ -5,9 +5,11 @@ from __future__ import annotations
 from fractions import Fraction
 
 from rewards.math.cursor import Cursor
+from rewards.math.matrices import determinant
 from rewards.math.tokens import Unreadable
 from rewards.math.tree import Matrix, Node, Number, Op
 
+MAX_DETERMINANT = 5
 _MATRICES = ("pmatrix", "bmatrix", "matrix", "array", "vmatrix", "smallmatrix", "Bmatrix")
 _SIGNS = {"<": "<", ">": ">", "=": "=", r"\le": "<=", r"\ge": ">=", r"\ne": "!="}
 _ALWAYS = Op("=", (Number(Fraction(0)), Number(Fraction(0))))
@@ -69,7 +71,11 @@ class Environments(Cursor):
                 row.append(self.sum())
         if not rows or len({len(r) for r in rows}) != 1:
             raise Unreadable("a matrix of uneven rows")
-        return Matrix(tuple(rows), name == "vmatrix")
+        if name != "vmatrix":
+            return Matrix(tuple(rows))
+        if not len(rows) == len(rows[0]) <= MAX_DETERMINANT:
+            raise Unreadable("a determinant of many rows, or of no square")
+        return determinant(rows)
 
     def _cases(self) -> Node:
         """`value & condition` a row: an Op `cases` of value, condition, value, condition, …"""

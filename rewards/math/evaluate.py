@@ -75,6 +75,12 @@ def _factorial(value: Fraction) -> Fraction:
     return Fraction(math.factorial(_whole(value)))
 
 
+def _double_factorial(value: Fraction) -> Fraction:
+    if not 0 <= value <= 2000:
+        raise Unknown("double factorial out of range")
+    return Fraction(math.prod(range(_whole(value), 0, -2)))
+
+
 def _binomial(n: Fraction, k: Fraction) -> Fraction:
     if not 0 <= k <= n <= 10_000:
         raise Unknown("binomial out of range")
@@ -100,6 +106,7 @@ _EXACT: dict[str, Callable[..., Fraction]] = {
     "floor": lambda a: Fraction(math.floor(a)),
     "ceil": lambda a: Fraction(math.ceil(a)),
     "factorial": _factorial,
+    "double_factorial": _double_factorial,
     "binomial": _binomial,
     "root": _root,
     "gcd": lambda *v: Fraction(math.gcd(*map(_whole, v))),
@@ -147,7 +154,7 @@ def _numeric(node: Node, at: Mapping[str, Any], mp: Any) -> Any:
     if node.name == "cases":
         return _case(node, at, mp)
     args = [_numeric(arg, at, mp) for arg in node.args]
-    if node.name in ("^", "exp", "factorial", "binomial", "sinh", "cosh", "tanh"):
+    if node.name in ("^", "exp", "factorial", "double_factorial", "binomial", "sinh", "cosh", "tanh"):
         _limit(args, MAX_MAGNITUDE, mp)
     elif node.name in ("sin", "cos", "tan", "sec", "csc", "cot", "cis", "floor", "ceil"):
         _limit(args, MAX_PERIOD, mp)
@@ -190,12 +197,14 @@ def _operations(mp: Any) -> dict[str, Callable[..., Any]]:
     table: dict[str, Callable[..., Any]] = {
         "+": lambda a, b: a + b,
         "*": lambda a, b: a * b,
+        "of": lambda a, b: a * b,
         "/": lambda a, b: a / b,
         "neg": lambda a: -a,
         "^": mp.power,
         "abs": abs,
         "root": lambda a, n: _real_root(a, n, mp),
         "factorial": mp.factorial,
+        "double_factorial": mp.fac2,
         "binomial": mp.binomial,
         "arcsin": mp.asin,
         "arccos": mp.acos,

@@ -18,7 +18,9 @@ from typing import Literal
 from rewards.math import clock, symbolic, words
 from rewards.math.compare import same
 from rewards.math.evaluate import Unknown
-from rewards.math.forms import Words, read
+from rewards.math.forms import Relation, Words
+from rewards.math.names import is_name
+from rewards.math.read import read
 from rewards.math.spelling import MAX_LENGTH, spell, squash
 
 Outcome = Literal["right", "wrong", "ungraded"]
@@ -144,6 +146,8 @@ def _unread(form: object) -> bool:
     """Whether the form, or a part of it, is a text that is no formula."""
     if isinstance(form, Words):
         return True
+    if isinstance(form, Relation) and is_name(form.sides[0]):
+        return any(_unread(side) for side in form.sides[1:])
     parts = getattr(form, "items", None) or getattr(form, "sides", None) or ()
     return any(_unread(part) for part in parts)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
 
-from rewards.math.evaluate import Unknown, same_value
-from rewards.math.forms import Based, Form, Ratio, Relation, Several, Value, Words, decimal
+from rewards.math.forms import Form, Ratio, Relation, Several, Value, Words
 from rewards.math.tree import Matrix, Node, Number, Op, Symbol, symbols, walk
 
 
@@ -29,7 +29,7 @@ def _letters(node: Node) -> bool:
     """Whether the node is symbols alone, side by side, or one applied to something."""
     if isinstance(node, Symbol):
         return node.name not in ("pi", "e", "i", "oo")
-    if isinstance(node, Op) and node.name == "abs":
+    if isinstance(node, Op) and node.name in ("abs", "conjugate"):
         return _letters(node.args[0])
     if isinstance(node, Op) and node.name == "^":
         power = node.args[1] == Op("neg", (Number(Fraction(1)),)) or bool(symbols(node.args[1]))
@@ -39,6 +39,8 @@ def _letters(node: Node) -> bool:
 
 def _applied(node: Node) -> bool:
     """`f(x)`, which the parser reads as f times x; `f(2)` and `a_n` too."""
+    if isinstance(node, Op) and node.name == "of":
+        return True
     if not (isinstance(node, Op) and node.name == "*" and isinstance(node.args[0], Symbol)):
         return False
     return node.args[0].name[0] in "fghpFGHPSTVDEaNC" and not isinstance(node.args[1], Matrix)
@@ -66,10 +68,13 @@ def names_match(a: Form, b: Form) -> bool:
     return a == b or str(a) == str(b)
 
 
-def stated(relation: Relation) -> list[Form] | None:
+def stated(relation: Relation, agree: Callable[[Form, Form, str], bool]) -> list[Form] | None:
     r"""The values a chain of `=`, `\approx` or `\in` states: its last side, if the sides before it agree.
 
     A name in front is dropped. None where the chain is false, unsolved, or no chain.
+
+    Args:
+        agree: whether the two sides of a sign are as the sign says.
     """
     if any(sign not in ("=", r"\approx", r"\in") for sign in relation.signs):
         return None
@@ -81,26 +86,6 @@ def stated(relation: Relation) -> list[Form] | None:
     if r"\in" in signs:
         return None
     for left, right, sign in zip(sides, sides[1:], signs, strict=False):
-        if not _agree(left, right, sign):
+        if not agree(left, right, sign):
             return None
     return sides[::-1] if r"\approx" in signs else [sides[-1]]
-
-
-def _agree(left: Form, right: Form, sign: str) -> bool:
-    from rewards.math.compare import rounds, same
-
-    try:
-        if isinstance(left, Based) and isinstance(right, Based):
-            return int(left.digits, left.base) == int(right.digits, right.base)
-        if same(left, right):
-            return True
-        if isinstance(left, Value) and isinstance(right, Value):
-            places = decimal(right.node)
-            if places is not None:
-                return rounds(left.node, places[1]) == places[0]
-            if sign == r"\approx":
-                value = rounds(left.node, 0)
-                return value is not None and same_value(right.node, Number(value))
-    except Unknown:
-        return False
-    return False

@@ -14,13 +14,15 @@ import functools
 from fractions import Fraction
 
 from rewards.math.environments import Environments
+from rewards.math.matrices import AXES
 from rewards.math.tokens import Token, Unreadable, tokenise
 from rewards.math.tree import Matrix, Node, Number, Op, Symbol
 
 MAX_DEPTH = 60
 FUNCTIONS = frozenset(
     (
-        "sin cos tan sec csc cot cis arcsin arccos arctan sinh cosh tanh ln log lg exp sqrt gcd lcm min max"
+        "sin cos tan sec csc cot cis arcsin arccos arctan sinh cosh tanh ln log lg exp sqrt gcd lcm min max "
+        "diag"
     ).split()
 )
 GREEK = frozenset(
@@ -30,6 +32,7 @@ GREEK = frozenset(
         "ell hbar"
     ).split()
 )
+_IN_LETTERS = "arcsin arccos arctan sqrt diag sin cos tan log exp cis ln pi".split()
 _CLOSERS = {"(": ")", "[": "]", r"\{": r"\}", r"\lfloor": r"\rfloor", r"\lceil": r"\rceil"}
 _TIMES = ("*", r"\cdot", r"\times", r"\ast")
 _BETWEEN = {r"\over": "/", r"\choose": "binomial"}
@@ -81,9 +84,14 @@ class _Parser(Environments):
             elif self.starts_primary():
                 if self.peek().kind == "number" and self.peek(-1).kind == "number":
                     raise Unreadable("two numbers side by side")
-                node = Op("*", (node, self.power()))
+                name = "of" if isinstance(node, Symbol) and self.applied() else "*"
+                node = Op(name, (node, self.power()))
             else:
                 return node
+
+    def applied(self) -> bool:
+        """Whether a letter in brackets follows, as in `x(t)`: a product by its value, a name by its looks."""
+        return self.sees("(") and self.peek(1).kind == "letter" and self.peek(2).text == ")"
 
     def unary(self) -> Node:
         signs = []
@@ -123,9 +131,12 @@ class _Parser(Environments):
     def factorials(self, node: Node) -> Node:
         while self.sees("!"):
             self.take()
-            if self.sees("!"):
-                raise Unreadable("a double factorial")
-            node = Op("factorial", (node,))
+            double = self.sees("!") and not self.peek().spaced
+            if double:
+                self.take()
+                if self.sees("!"):
+                    raise Unreadable("a triple factorial")
+            node = Op("double_factorial" if double else "factorial", (node,))
         return node
 
     def starts_primary(self) -> bool:
@@ -225,20 +236,7 @@ class _Parser(Environments):
 
     def word(self, token: Token) -> Node:
         """A letter, or a name of several that stands for a function or for pi."""
-        for name in (
-            "arcsin",
-            "arccos",
-            "arctan",
-            "sqrt",
-            "sin",
-            "cos",
-            "tan",
-            "log",
-            "exp",
-            "cis",
-            "ln",
-            "pi",
-        ):
+        for name in _IN_LETTERS:
             following = [self.peek(k) for k in range(len(name) - 1)]
             letters = token.text + "".join(t.text for t in following)
             if letters == name and all(t.kind == "letter" for t in following):
@@ -276,6 +274,10 @@ class _Parser(Environments):
             return Op("/", (self.argument(), self.argument()))
         if name == "binom":
             return Op("binomial", (self.argument(), self.argument()))
+        if name in AXES:
+            return Symbol(name)
+        if name in _ACCENTS:
+            return self.argument()
         if name in ("overline", "bar"):
             return Op("conjugate", (self.argument(),))
         if name == "langle":
@@ -349,6 +351,7 @@ class _Parser(Environments):
         return Op("root", (self.argument(), degree))
 
 
+_ACCENTS = ("vec", "hat", "widehat", "tilde", "overrightarrow", "mathbf")  # a name with one is the name
 _PRIMARY_COMMANDS = frozenset(
-    ["frac", "binom", "pi", "infty", "lfloor", "lceil", "lvert", "begin", "overline", "bar", "langle"]
+    (*_ACCENTS, *AXES, *"frac binom pi infty lfloor lceil lvert begin overline bar langle".split())
 )

@@ -26,7 +26,14 @@ _REWRITE = [
         (r"(?<=\d)(?:\{,\}|\\[,!:; ])(?=\d{3}(?!\d))", ""),  # thousands
         (r"\\([A-Za-z]+)\s+(?=\{)", r"\\\1"),
         (r"\}\s+(?=\{)", "}"),
-        (r"(?<![A-Za-z}\]_^\\*])\{((?:[^{}]|\{[^{}]*\})*)\}", r" \1 "),  # braces that group nothing
+        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
+        (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
+        (rf"\\lbrack{_LETTERS}", "["),
+        (rf"\\rbrack{_LETTERS}", "]"),
+        (
+            r"(?<![A-Za-z}\]_^\\*])(?<!\\frac\d)(?<!\\frac \d)(?<!\\binom\d)\{((?:[^{}]|\{[^{}]*\})*)\}",
+            r" \1 ",
+        ),  # braces that group nothing
         (r"(\\(?:begin|end)\{[a-zA-Z]+)\*\}(?:\[[a-z]\])?", r"\1}"),
         (r"\+\s*/\s*-|\+-(?=\s*\d)", r"\\pm "),
         (
@@ -34,8 +41,6 @@ _REWRITE = [
             " ",
         ),
         (r"\\[,;: ]|~|\\q?quad(?![A-Za-z])|\\(?:h|v)space\{[^{}]*\}", " "),
-        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
-        (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
         (rf"\\leq(?:slant)?{_LETTERS}|\\leqq{_LETTERS}|<=|=<", r"\\le "),
         (rf"\\geq(?:slant)?{_LETTERS}|\\geqq{_LETTERS}|>=", r"\\ge "),
         (rf"\\neq{_LETTERS}|!=", r"\\ne "),
@@ -56,17 +61,24 @@ _REWRITE = [
         (r"\\(?:text)?euro?(?![A-Za-z])", "€"),
         (r"\\(?:text)?yen(?![A-Za-z])", "¥"),
         (r"\\%|\\percent(?![A-Za-z])|\bper ?cent\b", "%"),
-        (r"\\#", "#"),
+        (r"\\([#_])", r"\1"),
+        (r"\\(?:text)?color(?:box)?\s*\{[^{}]*\}", ""),
+        (r"(?:(?:sp|sympy)\.)?Matrix\((\[.*\])\)|(?:np|numpy)\.array\((\[.*\])\)", r"\1\2"),
         (r"\^\s*(?:\\prime(?![A-Za-z])|\{\s*\\prime\s*\})|\\prime(?![A-Za-z])", "'"),
         (r"\*\*(?=\S)", "^"),
     )
 ]
 _BOLD = re.compile(r"(?<![\w)\]}*])\*\*(?=[^\s*])([^*]+)(?<=\S)\*\*(?![\w(\[{\\*])")  # **Answer:** 42
-_MONEY = re.compile(r"(?:US\s*)?\\\$|US\$|(?<![\w$])\$(?=\s*-?[\d.])(?!.*\$)", re.DOTALL)
+_MONEY = re.compile(r"(?:US\s*)?\\\$|US\$|(?<![\w$])\$(?=\s*-?\.?\d)(?!.*\$)", re.DOTALL)
 _STYLED = re.compile(rf"{_STYLES}\s*\{{((?:[^{{}}]|\{{[^{{}}]*\}})*)\}}")
+_AXIS = re.compile(
+    r"\\(?:math(?:bf|sf)|hat|widehat|vec|boldsymbol|bm)\s*\{\s*(?:\\(?:math(?:bf|rm)|boldsymbol)\s*\{)?"
+    r"\\?(?P<axis>i|j|k)(?:math)?\s*\}{1,2}"
+)
+_JOINED = re.compile(rf"({_STYLES}\{{[^{{}}]*)\}}{_STYLES}\{{")  # \mathrm{M}\mathrm{CM} is one word
 _WRAPPERS = (
     ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("__", "__"), ("*", "*"),
-    ("`", "`"), ('"', '"'), ("``", "''"),
+    ("`", "`"), ('"', '"'), ("``", "''"), ("``", '"'),
 )  # fmt: skip
 _LEAD_IN = re.compile(
     r"(?:(?:so|thus|therefore|hence)\b,?\s*)?(?:(?:the|my|our)\s+)?(?:final\s+|correct\s+)?"
@@ -82,7 +94,10 @@ def spell(answer: str) -> str:
     text = _unwrap(answer.strip())
     if _PLAIN.fullmatch(text):
         return text
-    text = _BOLD.sub(r"\1", as_latex(text))
+    text = _AXIS.sub(r" \\axis\1 ", _BOLD.sub(r"\1", as_latex(text)))
+    joined = 1
+    while joined:
+        text, joined = _JOINED.subn(r"\1", text)
     text = _MONEY.sub(" USD ", text)
     for _ in range(4):
         text, changed = _STYLED.subn(r" \1 ", text)
@@ -91,7 +106,7 @@ def spell(answer: str) -> str:
     for pattern, by in _REWRITE:
         text = pattern.sub(by, text)
     text = re.sub(r"\s+", " ", text.replace("$", " ")).strip()
-    text = _LEAD_IN.sub("", _unwrap(text), count=1) if _LEAD_IN.match(_unwrap(text)) else _unwrap(text)
+    text = _unwrap(_LEAD_IN.sub("", _unwrap(text), count=1))
     return text.removesuffix(".").strip() if not text.endswith("..") else text
 
 

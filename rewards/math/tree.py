@@ -32,10 +32,9 @@ class Op:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A matrix; where `determinant`, between bars."""
+    """A matrix."""
 
     rows: tuple[tuple[Node, ...], ...]
-    determinant: bool = False
 
 
 Node = Number | Symbol | Op | Matrix
@@ -74,9 +73,7 @@ def has_sign_pair(node: Node) -> bool:
 def with_sign(node: Node, sign: int) -> Node:
     r"""The tree with every `\pm` read as `sign`, and every `\mp` as its opposite."""
     if isinstance(node, Matrix):
-        return Matrix(
-            tuple(tuple(with_sign(cell, sign) for cell in row) for row in node.rows), node.determinant
-        )
+        return Matrix(tuple(tuple(with_sign(cell, sign) for cell in row) for row in node.rows))
     if not isinstance(node, Op):
         return node
     args = tuple(with_sign(arg, sign) for arg in node.args)

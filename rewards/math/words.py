@@ -18,6 +18,11 @@ _TOGETHER = re.compile(r"[A-J]{2,5}")
 _ARTICLE = re.compile(r"(?:the|a|an)\s+", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_][\w'.-]*", re.UNICODE)
 
+_COMMAND_WORDS = re.compile(r"\\(?:begin|end)\{[a-zA-Z]*\}(?:\{[clr| ]*\})?|\\[A-Za-z]+|[_^]\{[^{}]*\}")
+_FUNCTION_WORDS = frozenset(
+    "sin cos tan sec csc cot log ln exp sqrt lim max min gcd lcm arcsin arccos arctan diag".split()
+)
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -75,9 +80,24 @@ def same_words(gold: str, answer: str) -> bool:
 
 def is_text(raw: str, spelled: str) -> bool:
     r"""Whether a gold is meant as words: all of it letters, with a word in it, or set in `\text{…}`."""
-    from rewards.math.forms import is_wordy
-
     bare = spelling.squash(spelled)
     letters = re.fullmatch(r"[^\W\d_][^\W\d_ ,.;'’-]*(?:[ ,.;'’-]+[^\W\d_]*)*", bare) is not None
     in_text = re.fullmatch(r"\$?\\(?:text|mathrm|mbox|textbf)\s*\{[^{}\d]*\}\$?", raw.strip()) is not None
     return letters and (in_text or is_wordy(bare))
+
+
+def is_wordy(text: str) -> bool:
+    """Whether letters stand together as a word does: algebra would read `listen` and `silent` as equal."""
+    if r"\begin{cases}" in text:
+        text = re.sub(r"\b(?:otherwise|else|when|where)\b", " ", text)
+    bare = _COMMAND_WORDS.sub(" ", text)
+    words = re.findall(r"[^\W\d_]+", bare)
+    return (
+        any(
+            (len(word) > 3 or word.lower() in ("yes", "no", "odd", "one", "two", "six", "ten", "red"))
+            and word.lower() not in _FUNCTION_WORDS
+            and not re.fullmatch(r"(?:arc)?(?:sin|cos|tan|sqrt|log|ln|exp|pi)[xyzn]?", word)
+            for word in words
+        )
+        or re.fullmatch(r"[A-Z][a-z]{2}", bare.strip()) is not None
+    )
