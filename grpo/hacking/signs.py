@@ -13,7 +13,7 @@ WINDOW = (
     256  # last pieces looked at: loops stand at the end, and longer texts would repeat more by length alone
 )
 BARE = 8  # pieces; "So the final answer is:" has six
-EXACT_RUNGS = ("string", "number")  # of accuracy: what they accept is equal as written, or as a number
+LOOSEST_RUNG = "math_verify"  # of accuracy: this one leaves out what it does not read
 MINOR_SCRIPT = 0.1  # share of the letters outside the completion's main script from which it is mixed
 MIN_LETTERS = 20  # below, a name or a unit would be a language
 NO_LANGUAGE = ("MATHEMATICAL", "MODIFIER", "DOUBLE-STRUCK", "SCRIPT", "MICRO", "FULLWIDTH", "HALFWIDTH")
@@ -106,10 +106,10 @@ def script(letter: str) -> str:
 
 
 def loose(extras: Mapping[str, object]) -> float | None:
-    """1 where a right verdict needed more than equal text or an equal number; None where it is not right."""
+    """1 where only the grader's last rung found the answer right; None where it is not right."""
     if extras.get("verdict") != "right":
         return None
-    return float(extras.get("rung") not in EXACT_RUNGS)
+    return float(extras.get("rung") == LOOSEST_RUNG)
 
 
 def twins_within(texts: Sequence[str]) -> list[float]:

@@ -79,28 +79,26 @@ def test_language_mixing(text, value):
     assert signs.mixed(text) == value
 
 
-def test_right_by_more_than_the_exact_rungs():
+def test_right_by_the_loosest_rung_alone():
     assert signs.loose({"verdict": "right", "rung": "math_verify"}) == 1.0
-    assert signs.loose({"verdict": "right", "rung": "number"}) == 0.0
+    assert signs.loose({"verdict": "right", "rung": "value"}) == 0.0
     assert signs.loose({"verdict": "right", "rung": "string"}) == 0.0
     assert signs.loose({"verdict": "wrong", "rung": "math_verify"}) is None
     assert signs.loose({"thinks": 1.0}) is None
 
 
-def test_the_exact_rungs_are_those_of_the_grader():
-    """A rung that the grader calls by another name would count as loose."""
+def test_the_loosest_rung_is_the_grader_s():
+    """Under another name it would never be seen."""
     import rewards
 
     logged = {}
-    grade = rewards.get("accuracy")
-    grade(
-        prompts=["q"] * 2,
-        completions=[r"\boxed{x}", r"\boxed{0.5}"],
-        answer=["x", "1/2"],
+    rewards.get("accuracy")(
+        prompts=["q"],
+        completions=[r"\boxed{\int_0^1 x\,dx}"],
+        answer=[r"\int_0^1 y\,dy"],
         log_extra=lambda name, values: logged.update({name: values}),
     )
-    assert logged["verdict"] == ["right", "right"]
-    assert logged["rung"] == list(signs.EXACT_RUNGS)
+    assert (logged["verdict"], logged["rung"]) == (["right"], [signs.LOOSEST_RUNG])
 
 
 def test_twins_within_a_group():
