@@ -20,13 +20,12 @@ from rewards.math.forms import (
     Spans,
     Value,
     Words,
-    as_spans,
     decimal,
-    in_order,
 )
 from rewards.math.matrices import Grid, grid_of
 from rewards.math.names import is_name, names_match, stated
 from rewards.math.relations import inequality, same_relation
+from rewards.math.spans import as_spans, merged
 from rewards.math.tree import Node, Number, Op, Symbol, walk
 
 T = TypeVar("T")
@@ -125,24 +124,6 @@ def _same_span(a: Span, b: Span) -> bool:
     if a.high_closed != b.high_closed and a.high != INFINITY:
         return False
     return _same_end(a.low, b.low) and _same_end(a.high, b.high)
-
-
-def merged(spans: tuple[Span, ...]) -> tuple[Span, ...]:
-    """The intervals with those that touch made one; as they are where their order is unknown."""
-    lows = [span.low for span in spans if span.low != MINUS_INFINITY]
-    ordered = in_order(lows)
-    if ordered is None or len(set(lows)) < len(lows):
-        return spans
-    rank = {low: k for k, low in enumerate(ordered)} | {MINUS_INFINITY: -1}
-    result: list[Span] = []
-    for span in sorted(spans, key=lambda s: rank[s.low]):
-        last = result[-1] if result else None
-        touch = last is not None and last.high == span.low and (last.high_closed or span.low_closed)
-        if last is not None and touch:
-            result[-1] = Span(last.low, span.high, last.low_closed, span.high_closed)
-        else:
-            result.append(span)
-    return tuple(result)
 
 
 def _same_end(a: Node, b: Node) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from rewards.math.evaluate import Unknown, exact, numeric
+from rewards.math.evaluate import Unknown, exact
 from rewards.math.tree import Node, Number, Op, Symbol
 from rewards.math.units import Unit
 
@@ -91,39 +90,6 @@ INFINITY = Symbol("oo")
 MINUS_INFINITY = Op("neg", (INFINITY,))
 REALS = Spans((Span(MINUS_INFINITY, INFINITY, False, False),))
 EMPTY = Spans(())
-
-
-def without(holes: list[Node], name: str | None = None) -> Spans | None:
-    """The real line without some points; None where their order is unknown."""
-    ordered = in_order(holes)
-    if ordered is None:
-        return None
-    ends = [MINUS_INFINITY, *ordered, INFINITY]
-    spans = [Span(a, b, False, False) for a, b in itertools.pairwise(ends)]
-    return Spans(tuple(spans), name)
-
-
-def in_order(nodes: list[Node]) -> list[Node] | None:
-    """The nodes by value; None where one has no value of its own."""
-    try:
-        return sorted(nodes, key=lambda node: numeric(node, {}))
-    except (Unknown, TypeError):
-        return None
-
-
-def as_spans(form: Form) -> Spans | None:
-    """The form as a set of reals where it may be one: a pair in round brackets is an open interval."""
-    if isinstance(form, Spans):
-        return form
-    if isinstance(form, Several) and form.kind == "tuple" and len(form.items) == 2:
-        low, high = form.items
-        if isinstance(low, Value) and isinstance(high, Value):
-            left, right = form.brackets[0] == "[", form.brackets[1] == "]"
-            return Spans((Span(low.node, high.node, left, right),))
-    if isinstance(form, Several) and form.kind == "set" and all(isinstance(i, Value) for i in form.items):
-        points = [i.node for i in form.items if isinstance(i, Value)]
-        return Spans(tuple(Span(p, p, True, True) for p in points))
-    return None
 
 
 def decimal(node: Node) -> tuple[Fraction, int, int] | None:

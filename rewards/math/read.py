@@ -18,10 +18,9 @@ from rewards.math.forms import (
     Spans,
     Value,
     Words,
-    as_spans,
-    without,
 )
 from rewards.math.parse import parse
+from rewards.math.spans import as_spans, merged, met, outside
 from rewards.math.tokens import Unreadable
 from rewards.math.tree import Number, has_sign_pair, with_sign
 from rewards.math.units import compound, split_unit
@@ -39,8 +38,7 @@ _EMPTY = re.compile(
     re.IGNORECASE,
 )
 _LIST = re.compile(r"\s*(?:[,;]\s*)?\b(?:and|or)\b\s*|\s*[,;]\s*")
-_UNION = re.compile(r"\s*\\cup(?![A-Za-z])\s*")
-_MINUS = re.compile(r"\s*\\(?:setminus|backslash)(?![A-Za-z])\s*")
+_SET_SIGN = re.compile(r"\s*(?:\\(?:cup|cap|setminus|backslash)(?![A-Za-z])|(?<=\\R)\s*-(?=\s*\\\{))\s*")
 _RELATION = re.compile(r"\s*(?:\\(?:le|ge|ne|approx|in|sim|equiv)(?![A-Za-z])|[=<>])\s*")
 _BAR = re.compile(r"\s*(?:\\mid(?![A-Za-z])|:|\|)\s*")
 _BASES = {
@@ -124,23 +122,25 @@ def _list(text: str, depth: int) -> Form | None:
 
 
 def _sets(text: str, depth: int) -> Form | None:
-    pieces, _ = spelling.split_top(text, _UNION)
-    if len(pieces) > 1:
-        parts = [as_spans(_read(piece, depth + 1)) for piece in pieces]
-        if any(part is None for part in parts):
-            sets = [_read(piece, depth + 1) for piece in pieces]
-            if all(isinstance(s, Several) and s.kind == "set" for s in sets):
-                return Several("set", tuple(i for s in sets if isinstance(s, Several) for i in s.items))
+    """A union, an intersection or a difference of sets."""
+    pieces, signs = spelling.split_top(text, _SET_SIGN)
+    if len(pieces) < 2 or not all(pieces):
+        return None
+    forms = [_read(piece, depth + 1) for piece in pieces]
+    if all(isinstance(form, Several) and form.kind == "set" for form in forms) and set(signs) == {r"\cup"}:
+        return Several(
+            "set", tuple(item for form in forms if isinstance(form, Several) for item in form.items)
+        )
+    sets = [as_spans(form) for form in forms]
+    result = sets[0]
+    for sign, other in zip(signs, sets[1:], strict=True):
+        if result is None or other is None:
             return None
-        return Spans(tuple(span for part in parts if part is not None for span in part.parts))
-    pieces, _ = spelling.split_top(text, _MINUS)
-    if len(pieces) == 2:
-        whole, holes = as_spans(_read(pieces[0], depth + 1)), _read(pieces[1], depth + 1)
-        if whole == REALS and isinstance(holes, Several) and holes.kind == "set":
-            nodes = [item.node for item in holes.items if isinstance(item, Value)]
-            if len(nodes) == len(holes.items):
-                return without(nodes)
-    return None
+        if sign == r"\cup":
+            result = Spans(result.parts + other.parts)
+        else:
+            result = met(result, other if sign == r"\cap" else outside(Spans(merged(other.parts))))
+    return result
 
 
 def _relation(text: str, depth: int) -> Form | None:

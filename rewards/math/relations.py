@@ -15,10 +15,9 @@ from rewards.math.forms import (
     Span,
     Spans,
     Value,
-    in_order,
-    without,
 )
 from rewards.math.points import bends_of, points
+from rewards.math.spans import in_order, met, without
 from rewards.math.tree import Node, Number, Op, Symbol, symbols
 
 _TURNED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", "=": "=", r"\ne": r"\ne"}
@@ -33,7 +32,7 @@ def inequality(form: Form) -> Spans | None:
             return None
         if form.joined == "or":
             return Spans(tuple(span for part in known for span in part.parts), known[0].name)
-        return _meet(known) if len(known) == 2 else None
+        return met(*known) if len(known) == 2 else None
     if not isinstance(form, Relation) or any(sign not in _TURNED or sign == "=" for sign in form.signs):
         return None
     nodes = [side.node for side in form.sides if isinstance(side, Value)]
@@ -105,18 +104,6 @@ def _two_sided(nodes: list[Node], signs: tuple[str, ...]) -> Spans | None:
     if not all(sign in ("<", r"\le") for sign in signs):
         return None
     return Spans((Span(low, high, signs[0] == r"\le", signs[1] == r"\le"),), middle.name)
-
-
-def _meet(parts: list[Spans]) -> Spans | None:
-    """`x > 1 and x < 3` as one interval; None where the two do not bound it from both sides."""
-    spans = [part.parts[0] for part in parts if len(part.parts) == 1]
-    below = next((s for s in spans if s.high == INFINITY), None)
-    above = next((s for s in spans if s.low == MINUS_INFINITY), None)
-    if len(spans) != 2 or below is None or above is None:
-        return None
-    if in_order([above.high, below.low]) != [below.low, above.high]:
-        return None
-    return Spans((Span(below.low, above.high, below.low_closed, above.high_closed),), parts[0].name)
 
 
 def same_relation(gold: Relation, answer: Relation) -> bool:
