@@ -18,7 +18,7 @@ class Fault:
 
     rule: str
     row: str  # step/prompt_id/sample
-    how: str  # error, timeout or crash
+    how: str  # error, timeout, crash, or none where the rule itself said that it cannot judge
     error: str  # the exception and its line, or what limit was passed
 
     def __str__(self) -> str:
@@ -36,7 +36,10 @@ def faults(groups: Sequence[Group], names: Sequence[str], step: int) -> list[Fau
     """
     return [
         Fault(
-            name, f"{step}/{group.prompt.id}/{rollout.sample}", score.status, str(score.extras.get("error"))
+            name,
+            f"{step}/{group.prompt.id}/{rollout.sample}",
+            score.status,
+            str(score.extras.get("error", f"gold {group.prompt.answer!r:.60} cannot be graded")),
         )
         for group in groups
         for rollout, row in zip(group.rollouts, group.scores, strict=True)

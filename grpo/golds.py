@@ -12,6 +12,7 @@ from rewards.score import Score
 
 BATCH = 64  # golds a call
 SHOWN = 5  # failing ids named
+OTHER = r"\sqrt{7}"  # an answer that no cheap comparison settles
 
 
 def check_golds(
@@ -20,7 +21,9 @@ def check_golds(
     answer_form: Callable[[str], str],
     action: Literal["error", "drop"],
 ) -> list[Prompt]:
-    """The prompts whose gold, written as an answer, every answer-grading rule scores 1.
+    """The prompts whose gold, written as an answer, every answer-grading rule scores 1 and can read.
+
+    A gold that equals itself as a text and that its rule cannot compare with anything else is no gold.
 
     Every other rule is called on a few of them, so that one that cannot be called is found before the run.
 
@@ -40,8 +43,12 @@ def check_golds(
     work = [(batch, [answer_form(prompt.answer or "") for prompt in batch]) for batch in batches]
     scores = [row for result in scorer.score_many(work, graders) for row in result]
     extras = [scorer.rules[k].gold_extra for k in graders]
+    other = [(batch, [answer_form(OTHER)] * len(batch)) for batch in batches]
+    others = [row for result in scorer.score_many(other, graders) for row in result]
     right = [
-        all(judged(score, extra) == 1.0 for score, extra in zip(row, extras, strict=True)) for row in scores
+        all(judged(score, extra) == 1.0 for score, extra in zip(row, extras, strict=True))
+        and not any(score.ungraded for score in against)
+        for row, against in zip(scores, others, strict=True)
     ]
     good = [prompt for prompt, is_right in zip(prompts, right, strict=True) if is_right]
     bad = [prompt for prompt, is_right in zip(prompts, right, strict=True) if not is_right]
@@ -49,7 +56,9 @@ def check_golds(
         rules = " and ".join(scorer.names[k] for k in graders)
         shown = ", ".join(f"{prompt.id} ({prompt.answer!r:.40})" for prompt in bad[:SHOWN])
         more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-        what = f"{len(bad)} of {len(prompts)} golds are not right by {rules}: {shown}{more}"
+        what = (
+            f"{len(bad)} of {len(prompts)} golds are not right by {rules}, or cannot be read: {shown}{more}"
+        )
         raise UserError(
             what, "data", "Set data.gold to take the bare answer, or data.bad_gold: drop to leave them out"
         )

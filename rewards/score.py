@@ -26,8 +26,8 @@ class Score:
 
     @property
     def ungraded(self) -> bool:
-        """Whether the rule failed to judge; a rule that does not apply has not failed."""
-        return self.status not in ("ok", "none")
+        """Whether the rule failed to judge, or said so itself; one that does not apply has not failed."""
+        return self.status not in ("ok", "none") or self.extras.get("verdict") == "ungraded"
 
 
 @dataclass(frozen=True)

@@ -44,11 +44,18 @@ def test_bad_golds_are_named(scorer):
     with pytest.raises(UserError) as error:
         check_golds(scorer, prompts(*BAD), tags, "error")
     line = str(error.value)
-    assert "7 of 9 golds are not right by accuracy: p1 (" in line
+    assert "7 of 9 golds are not right by accuracy, or cannot be read: p1 (" in line
     assert "p6" in line
     assert "p7" not in line
     assert "and 2 more" in line
     assert "data.bad_gold: drop" in line
+
+
+def test_a_gold_that_equals_itself_but_nothing_reads_is_bad(scorer):
+    golds = prompts("7", "t(0,4]", "Paris", r"\int_0^1 x\,dx")
+    assert [p.id for p in check_golds(scorer, golds, tags, "drop")] == ["p0", "p2", "p3"]
+    with pytest.raises(UserError, match=r"1 of 4 golds .*: p1 \('t\(0,4\]'\)"):
+        check_golds(scorer, golds, tags, "error")
 
 
 def test_bad_golds_are_dropped(scorer):

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from grpo.errors import UserError
+from grpo.faults import faults
 from grpo.recipe import Rule
 from grpo.scoring import Scorer, columns_of, completion_of, unique
 from grpo.types import Group, Prompt, Rollout
@@ -65,6 +66,16 @@ def test_one_completion_of_each_of_many_prompts(scorer):
     prompts = [prompt(ident=str(i), answer=str(i)) for i in range(5)]
     rows = scorer.score(prompts, [r"\boxed{3}"] * 5, rules=[0])
     assert [[s.score for s in row] for row in rows] == [[0], [0], [0], [1], [0]]
+
+
+def test_a_gold_that_nothing_reads_counts_as_ungraded(scorer):
+    scorer.submit(group([GOOD, r"\boxed{x+1}"], prompt(answer="t(0,4]")))
+    (found,) = scorer.drain()
+    assert [row[0].score for row in found.scores] == [None, None]
+    assert scorer.metrics([found])["reward/ungraded"] == 1.0
+    told = [str(fault) for fault in faults([found], scorer.names, step=3)]
+    assert told[0] == "rule 'accuracy' failed on 3/a/0: gold 't(0,4]' cannot be graded"
+    assert len(told) == 2
 
 
 def test_metrics_are_means_over_completions(scorer):
