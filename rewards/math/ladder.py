@@ -17,7 +17,7 @@ from typing import Literal
 
 from rewards.math import clock, symbolic, words
 from rewards.math.compare import same
-from rewards.math.evaluate import Unknown
+from rewards.math.evaluate import TooLarge, Unknown
 from rewards.math.forms import Form, Relation, Words
 from rewards.math.names import is_name
 from rewards.math.read import read
@@ -147,9 +147,14 @@ def _by_value(gold: str, answer: str) -> Verdict:
 
 
 def _same(gold: Form, answer: Form) -> bool | None:
-    """Whether both state the same; None where a value is unknown, or a formula too deep for the stack."""
+    """Whether both state the same; None where a value is unknown, or a formula too deep for the stack.
+
+    An answer too large to compute is no gold that can be computed: `9^{9^{9^9}}` need not be tried further.
+    """
     try:
         return same(gold, answer)
+    except TooLarge:
+        return None if answer is gold or _same(gold, gold) is None else False
     except (Unknown, RecursionError):
         return None
 
