@@ -150,7 +150,7 @@ def test_tags_and_boxes_in_the_question_answer_nothing(undisturbed):
 
 
 def test_memory_does_not_grow_with_repeats():
-    """Caches of 512 entries fill meanwhile: 13 MB a worker in this many repeats, 25 MB in 10,000."""
+    """Caches of 512 entries fill meanwhile: 10 to 15 MB a worker here; docs/results.md has 10,000 repeats."""
     first, *_, last = soak(800)
     assert last.statuses == {"ok"}
     assert len(last.workers) == 2
