@@ -9,8 +9,6 @@ from typing import TypeVar
 
 from rewards.math.evaluate import Unknown, exact, numeric, same_value
 from rewards.math.forms import (
-    INFINITY,
-    MINUS_INFINITY,
     Based,
     Form,
     Ratio,
@@ -104,7 +102,7 @@ def _same_sets(gold: Form, answer: Form) -> bool | None:
         if isinstance(other, Relation):
             options = _stated(other)
             other = options[0] if options else other
-        found = other if isinstance(other, Spans) else as_spans(other)
+        found = as_spans(other, listed=other is not gold)
         if found is None:
             if isinstance(gold, Relation) and isinstance(answer, Relation):
                 return same_relation(gold, answer)
@@ -119,9 +117,7 @@ def _same_sets(gold: Form, answer: Form) -> bool | None:
 
 
 def _same_span(a: Span, b: Span) -> bool:
-    if a.low_closed != b.low_closed and a.low != MINUS_INFINITY:
-        return False
-    if a.high_closed != b.high_closed and a.high != INFINITY:
+    if (a.low_closed, a.high_closed) != (b.low_closed, b.high_closed):
         return False
     return _same_end(a.low, b.low) and _same_end(a.high, b.high)
 
@@ -211,6 +207,8 @@ def _same_based(gold: Form, answer: Form) -> bool | None:
 def _digits(node: Node) -> str | None:
     if isinstance(node, Number) and node.places is None and node.value.denominator == 1:
         return str(node.value)
+    if isinstance(node, Number) and node.places is not None and 0 < node.places < 20:
+        return f"{float(node.value):.{node.places}f}".rstrip("0")
     if isinstance(node, Op) and node.name == "neg":
         inner = _digits(node.args[0])
         return None if inner is None else f"-{inner}"

@@ -20,6 +20,7 @@ from rewards.math.forms import (
     Words,
 )
 from rewards.math.parse import parse
+from rewards.math.phrases import as_formula
 from rewards.math.spans import as_spans, merged, met, outside
 from rewards.math.tokens import Unreadable
 from rewards.math.tree import Number, has_sign_pair, with_sign
@@ -43,13 +44,17 @@ _RELATION = re.compile(r"\s*(?:\\(?:le|ge|ne|approx|in|sim|equiv)(?![A-Za-z])|[=
 _BAR = re.compile(r"\s*(?:\\mid(?![A-Za-z])|:|\|)\s*")
 _BASES = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
-    "eleven": 11, "twelve": 12, "sixteen": 16, "bin": 2, "oct": 8, "hex": 16, "binary": 2,
+    "eleven": 11, "twelve": 12, "sixteen": 16, "bin": 2, "oct": 8, "hex": 16,
+    "binary": 2, "octal": 8, "hexadecimal": 16,
 }  # fmt: skip
 _DIGITS = r"[0-9][0-9A-Fa-f, ]*(?:\.[0-9A-Fa-f]+)?|[A-Fa-f][0-9A-Fa-f]+|\.[0-9A-Fa-f]+"
+_BASE_WORD = r"\(?\s*(?:in )?(?:base[ -]?(?P<said>\d{1,2}|[a-z]+)|(?P<word>binary|octal|hexadecimal))\s*\)?"
 _BASED = re.compile(
-    rf"(?P<sign>-?)\s*\(?\s*(?P<digits>{_DIGITS})\s*\)?\s*"
-    r"(?:_\s*\{?\s*\(?\s*(?:base )?\s*|\(?\s*(?:in )?base[ -]?)(?P<base>\d{1,2}|[a-z]+)\s*\)?\s*\}?\s*\)?"
+    rf"(?P<sign>-?)\s*\(?\s*(?:\\overline\{{ ?)?(?P<digits>{_DIGITS})\s*\}}?\s*\)?\s*"
+    rf"(?:_\s*\{{?\s*\(?\s*(?:base )?\s*(?P<below>\d{{1,2}}|[a-z]+)\s*\)?\s*\}}?\s*\)?|{_BASE_WORD})"
 )
+_PREFIXED = re.compile(r"(?P<sign>-?)0(?P<prefix>[bBoOxX])(?P<digits>[0-9A-Fa-f]+)")
+_PREFIXES = {"b": 2, "o": 8, "x": 16}
 _RATIO = re.compile(r"\s*(?::|\bto\b|\\mathbin:)\s*")
 
 
@@ -69,6 +74,9 @@ def _read(text: str, depth: int) -> Form:
         return REALS
     if _EMPTY.fullmatch(tight):
         return EMPTY
+    said = as_formula(text)
+    if said is not None:
+        return _read(said, depth + 1)
     for reader in (
         _system,
         _sum_of_units,
@@ -242,10 +250,15 @@ def _set(inside: str, depth: int) -> Form | None:
 
 
 def _based(text: str, depth: int) -> Form | None:
-    match = _BASED.fullmatch(text)
+    prefixed = _PREFIXED.fullmatch(text)
+    match = prefixed or _BASED.fullmatch(text)
     if match is None:
         return None
-    base = int(match["base"]) if match["base"].isdigit() else _BASES.get(match["base"], 0)
+    if prefixed:
+        base = _PREFIXES[match["prefix"].lower()]
+    else:
+        name = match["below"] or match["said"] or match["word"]
+        base = int(name) if name.isdigit() else _BASES.get(name, 0)
     digits = re.sub("[, ]", "", match["digits"]).upper()
     if not 2 <= base <= 16 or any(int(digit, 16) >= base for digit in digits.replace(".", "")):
         return None

@@ -28,6 +28,7 @@ _REWRITE = [
         (r"\}\s+(?=\{)", "}"),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
+        (rf"\\(?:inf|infin|infinity){_LETTERS}|(?<![A-Za-z\\])infinity\b", r"\\infty "),
         (rf"\\lbrack{_LETTERS}", "["),
         (rf"\\rbrack{_LETTERS}", "]"),
         (
