@@ -50,7 +50,7 @@ _BASES = {
 _DIGITS = r"[0-9][0-9A-Fa-f, ]*(?:\.[0-9A-Fa-f]+)?|[A-Fa-f][0-9A-Fa-f]+|\.[0-9A-Fa-f]+"
 _BASE_WORD = r"\(?\s*(?:in )?(?:base[ -]?(?P<said>\d{1,2}|[a-z]+)|(?P<word>binary|octal|hexadecimal))\s*\)?"
 _BASED = re.compile(
-    rf"(?P<sign>-?)\s*\(?\s*(?:\\overline\{{ ?)?(?P<digits>{_DIGITS})\s*\}}?\s*\)?\s*"
+    rf"\(?(?P<sign>-?)\s*\(?\s*(?:\\overline\{{ ?)?(?P<digits>{_DIGITS})\s*\}}?\s*\)?\s*"
     rf"(?:_\s*\{{?\s*\(?\s*(?:base )?\s*(?P<below>\d{{1,2}}|[a-z]+)\s*\)?\s*\}}?\s*\)?|{_BASE_WORD})"
 )
 _PREFIXED = re.compile(r"(?P<sign>-?)0(?P<prefix>[bBoOxX])(?P<digits>[0-9A-Fa-f]+)")
@@ -239,7 +239,7 @@ def _is_formula(text: str) -> bool:
 
 def _set(inside: str, depth: int) -> Form | None:
     pieces, _ = spelling.split_top(inside, _BAR)
-    if len(pieces) == 2 and re.match(r"[A-Za-z]\s*(?:\\in\b.*)?$", pieces[0]):
+    if len(pieces) == 2 and re.match(r"[A-Za-z]\s*(?:\\in\s*\\R\s*)?$", pieces[0]):
         return _read(pieces[1], depth + 1)
     if ", " in inside:
         inside = spelling.ungroup(inside)

@@ -56,7 +56,9 @@ def _of_several(form: Several) -> Spans | None:
     common: Spans | None = known[0]
     for part in known[1:]:
         common = None if common is None else met(common, part)
-    return together if common is not None and not common.parts else common  # no answer says nothing
+    if form.joined == "," and common is not None and not common.parts:
+        return together  # `x < -2, x > 2` is meant as two parts
+    return common
 
 
 def _with_signs(items: Sequence[Form]) -> list[Form]:
