@@ -186,7 +186,7 @@ def _as_tuple(form: Form, other: Form) -> Form:
     if rows is None:
         return form
     if len(rows) == 1 or all(len(row) == 1 for row in rows):
-        return _row(rows[0] if len(rows) == 1 else [row[0] for row in rows], "()")
+        return _row(rows[0] if len(rows) == 1 else [row[0] for row in rows], other.brackets)
     inner = next((item.brackets for item in other.items if isinstance(item, Several)), "()")
     return Several("tuple", tuple(_row(row, inner) for row in rows), ",", other.brackets)
 
@@ -321,7 +321,7 @@ def same_matrix(gold: Node, answer: Node) -> bool | None:
     left, right = grid_of(gold), grid_of(answer)
     if left is None and right is None:
         return None
-    left = left or grid_of(gold, len(right or ()))
+    left = left or grid_of(gold, len(right or ()))  # an identity has the size of the other side
     right = right or grid_of(answer, len(left or ()))
     if left is None or right is None:
         return False

@@ -186,15 +186,19 @@ def _bracketed(text: str, depth: int) -> Form | None:
     return None
 
 
-_ROWS = re.compile(r"\[ ?((?:[^][,;&()]+;)+[^][,;&()]+)\]")
+_ROWS = re.compile(r"\[ ?((?:[^][;&()]+;)+[^][;&()]+)\]")
+_TURNED = re.compile(r"(?P<row>[(\[].*[)\]])\s*\^\s*\{?\s*(?:T|\\top|\\intercal)\s*\}?")
 
 
 def _matlab(text: str, depth: int) -> Form | None:
-    """`[2 4; 0 -1]`, a matrix with its rows parted by semicolons and its entries by spaces."""
-    found = _ROWS.fullmatch(text)
-    rows = [row.split() for row in found[1].split(";")] if found else []
-    if not rows or len(rows[0]) < 2:
+    """`[2 4; 0 -1]`, a matrix with its rows parted by semicolons, and `(3,4)^T`, a row that is turned."""
+    found, turned = _ROWS.fullmatch(text), _TURNED.fullmatch(text)
+    inside = found[1] if found else turned["row"][1:-1].replace(",", ";") if turned else ""
+    rows = [re.split(r"[, ]+", row.strip(" ,")) for row in inside.split(";")]
+    if not inside or (found and len(rows[0]) < 2) or len({len(row) for row in rows}) > 1:
         return None
+    if turned and len(rows) == 1:
+        rows = [[cell] for cell in rows[0]]
     cells = r" \cr ".join(" & ".join(row) for row in rows)
     return _value(rf"\begin{{bmatrix}} {cells} \end{{bmatrix}}", depth)
 

@@ -64,7 +64,9 @@ def same_choice(gold: Choice, answer: str, equal: Callable[[str, str], bool]) ->
 
 def words_of(text: str) -> str:
     """A text as compared: lower case, no article in front, no full stop, one space between words."""
-    text = re.sub(r"\\[A-Za-z]+|[{}\\$]", " ", text)
+    text = re.sub(r"\\?&", " and ", text)
+    text = re.sub(r"\\[A-Za-z]+|[{}\\$]|(?<=[A-Za-z])\.(?=\s|$)", " ", text)
+    text = re.sub(r"\s*-\s*", "-", text)
     text = " ".join(text.replace(",", " , ").split()).casefold().strip(" .!")
     return _ARTICLE.sub("", text, count=1) if _ARTICLE.match(text) else text
 
