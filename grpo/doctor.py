@@ -207,6 +207,14 @@ def check_tasks(facts: Facts) -> Finding:
     return warn("reasoning-gym is not installed: its tasks cannot be used as data", remedy)
 
 
+def check_sandbox(facts: Facts) -> Finding:
+    """A sandbox for the programs that rule `code` runs; every other rule works without."""
+    if facts.sandbox_error:
+        remedy = "install bubblewrap and allow user namespaces (docs/rewards.md), or leave the rule out"
+        return warn(f"rule `code` refuses to run: {facts.sandbox_error}", remedy)
+    return ok("programs can be isolated (rule `code`)")
+
+
 BEFORE_SETUP: Mapping[str, Check] = {
     "system": check_system,
     "python": check_python,
@@ -230,6 +238,7 @@ INSTALLED: Mapping[str, Check] = {
     "driver": check_driver,
     "versions": check_versions,
     "tasks": check_tasks,
+    "sandbox": check_sandbox,
 }
 
 

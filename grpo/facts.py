@@ -40,6 +40,7 @@ class Facts:
     listed: dict[str, str] = field(default_factory=dict)  # the checkout's exact list; empty in a wheel
     torch_cuda: str | None = None  # CUDA version that torch was built for; None: a CPU build
     torchvision_error: str | None = None  # last line of `import torchvision`, where it fails
+    sandbox_error: str | None = None  # why no program can be sandboxed here
 
 
 def gather(folder: Path) -> Facts:
@@ -70,6 +71,7 @@ def gather(folder: Path) -> Facts:
         listed=listed(device, python),
         torch_cuda=torch_cuda(),
         torchvision_error=torchvision_error() if "torchvision" in packages else None,
+        sandbox_error=sandbox_error(),
     )
 
 
@@ -171,3 +173,15 @@ def torchvision_error() -> str | None:
     pipe, null = subprocess.PIPE, subprocess.DEVNULL
     done = subprocess.run(command, stdout=null, stderr=pipe, text=True)
     return (done.stderr.strip().splitlines() or ["no message"])[-1] if done.returncode else None
+
+
+def sandbox_error() -> str | None:
+    """Why rule `code` cannot sandbox a program here: a trial, in a process of its own."""
+    root = str(Path(__file__).resolve().parent.parent)
+    ask = f"import sys; sys.path.insert(0, {root!r})\n"
+    ask += "from rewards.sandbox import refusal\nprint(refusal() or '')"
+    pipe = subprocess.PIPE
+    done = subprocess.run([sys.executable, "-c", ask], stdout=pipe, stderr=pipe, text=True)
+    if done.returncode:
+        return (done.stderr.strip().splitlines() or ["no message"])[-1]
+    return done.stdout.strip() or None
