@@ -10,13 +10,14 @@ SUITS = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 FOUND = $(shell for p in $(PYTHON) python3.11 python3.12 python3.13; do \
 	"$$p" -c '$(SUITS)' 2>/dev/null && { echo "$$p"; break; }; done)
 
-.PHONY: help demo test test-slow check setup doctor renew clean
+.PHONY: help demo test test-slow check grade-report setup doctor renew clean
 
 help:
 	@echo "make demo       train a small base model with GRPO and watch it take up reasoning"
 	@echo "make test       all tests but the slow ones"
 	@echo "make test-slow  the slow tests"
 	@echo "make check      ruff and mypy"
+	@echo "make grade-report  how well answers are graded, on hand-labelled pairs"
 	@echo "make setup      the environment alone, in $(VENV)"
 	@echo "make doctor     what this machine can run, and why not"
 	@echo "make renew      resolve the lists in requirements/ anew"
@@ -35,6 +36,9 @@ check: setup
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+
+grade-report: setup
+	@$(VENV)/bin/python benchmarks/grade_report.py
 
 setup:
 	@python="$(FOUND)"; \

@@ -207,6 +207,18 @@ def check_tasks(facts: Facts) -> Finding:
     return warn("reasoning-gym is not installed: its tasks cannot be used as data", remedy)
 
 
+def check_rules(facts: Facts) -> Finding:
+    """Whether reward rules, which run what a model wrote through parsers, can be kept from the network."""
+    ways = {
+        "namespace": "run without the network, in a namespace of their own",
+        "filter": "run without the network, behind a filter on sockets; the kernel allows no namespace",
+    }
+    if facts.no_network in ways:
+        return ok(ways[facts.no_network])
+    what = "can reach the network: the kernel allows neither namespaces nor seccomp filters"
+    return warn(what, "allow one of the two to the container; limits of time and memory hold all the same")
+
+
 def check_sandbox(facts: Facts) -> Finding:
     """A sandbox for the programs that rule `code` runs; every other rule works without."""
     if facts.sandbox_error:
@@ -236,6 +248,7 @@ INSTALLED: Mapping[str, Check] = {
     "torch": check_torch,
     "torchvision": check_torchvision,
     "driver": check_driver,
+    "rules": check_rules,
     "versions": check_versions,
     "tasks": check_tasks,
     "sandbox": check_sandbox,

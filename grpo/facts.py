@@ -40,6 +40,7 @@ class Facts:
     listed: dict[str, str] = field(default_factory=dict)  # the checkout's exact list; empty in a wheel
     torch_cuda: str | None = None  # CUDA version that torch was built for; None: a CPU build
     torchvision_error: str | None = None  # last line of `import torchvision`, where it fails
+    no_network: str = "namespace"  # how a rule's worker is kept from the network; "" where it cannot be
     sandbox_error: str | None = None  # why no program can be sandboxed here
 
 
@@ -71,6 +72,7 @@ def gather(folder: Path) -> Facts:
         listed=listed(device, python),
         torch_cuda=torch_cuda(),
         torchvision_error=torchvision_error() if "torchvision" in packages else None,
+        no_network=no_network(),
         sandbox_error=sandbox_error(),
     )
 
@@ -173,6 +175,13 @@ def torchvision_error() -> str | None:
     pipe, null = subprocess.PIPE, subprocess.DEVNULL
     done = subprocess.run(command, stdout=null, stderr=pipe, text=True)
     return (done.stderr.strip().splitlines() or ["no message"])[-1] if done.returncode else None
+
+
+def no_network() -> str:
+    """The way rewards/network.py takes the network from a process, tried in one; "" where none works."""
+    script = Path(__file__).resolve().parent.parent / "rewards" / "network.py"
+    done = subprocess.run([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return done.stdout.decode().strip()
 
 
 def sandbox_error() -> str | None:

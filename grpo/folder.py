@@ -25,6 +25,7 @@ FREE = (
     "train.save_every",
     "train.keep",
     "train.max_ungraded",
+    "train.on_rule_error",  # a run that it stopped can go on under another
     "train.token_budget",
     "eval",
     "output.folder",

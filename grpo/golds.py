@@ -8,6 +8,7 @@ from typing import Literal
 from grpo.errors import UserError
 from grpo.scoring import Scorer
 from grpo.types import Prompt
+from rewards.score import Score
 
 BATCH = 64  # golds a call
 SHOWN = 5  # failing ids named
@@ -38,7 +39,10 @@ def check_golds(
     batches = [prompts[i : i + BATCH] for i in range(0, len(prompts), BATCH)]
     work = [(batch, [answer_form(prompt.answer or "") for prompt in batch]) for batch in batches]
     scores = [row for result in scorer.score_many(work, graders) for row in result]
-    right = [all(score.score == 1.0 for score in row) for row in scores]
+    extras = [scorer.rules[k].gold_extra for k in graders]
+    right = [
+        all(judged(score, extra) == 1.0 for score, extra in zip(row, extras, strict=True)) for row in scores
+    ]
     good = [prompt for prompt, is_right in zip(prompts, right, strict=True) if is_right]
     bad = [prompt for prompt, is_right in zip(prompts, right, strict=True) if not is_right]
     if bad and action == "error":
@@ -54,12 +58,19 @@ def check_golds(
     return good
 
 
+def judged(score: Score, gold_extra: str) -> object:
+    """What of a score a gold must have 1 in: the score itself, or what the rule logs for that."""
+    return score.extras.get(gold_extra) if gold_extra else score.score
+
+
 def _try_all(scorer: Scorer, prompts: Sequence[Prompt], answer_form: Callable[[str], str]) -> None:
     """Calls every rule once; one that raises on all of these will on all."""
     rows = scorer.score(prompts, [answer_form(prompt.answer or "") for prompt in prompts])
     for name, scores in zip(scorer.names, zip(*rows, strict=True), strict=True):
         if all(score.status == "error" for score in scores):
-            what = f"rule {name!r} raises on every gold tried: {scores[0].extras['error']}"
+            what = (
+                f"rule {name!r} raises on every gold tried, on {prompts[0].id}: {scores[0].extras['error']}"
+            )
             raise UserError(what, "rewards", "Try it with `grpo reward`")
 
 

@@ -137,6 +137,12 @@ class Rule(BaseModel):
     timeout: float = Field(
         default=5.0, gt=0, description="seconds a group may take before it is retried one by one"
     )
+    memory: float = Field(
+        default=4.0, gt=0, description="GiB the rule may take beyond what it took to load the rules"
+    )
+    network: bool = Field(
+        default=False, description="whether the rule may use the network, as a judge behind an API must"
+    )
 
     @property
     def options(self) -> dict[str, Any]:
@@ -202,6 +208,11 @@ class Train(Section):
         ge=0,
         le=1,
         description="largest share of ungraded completions before the run stops",
+    )
+    on_rule_error: Literal["exclude", "zero", "stop"] = Field(
+        default="exclude",
+        description="what a rule that raises costs: exclude its score, let it be 0, or stop the run; "
+        "the first two are counted in reward/ungraded",
     )
     shuffle_rewards: bool = Field(
         default=False,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,12 @@ from grpo.recipe_tree import Key, Tree
 from grpo.sources import FUNCTION, find_file, parse_source
 from grpo.templates import get_template
 from grpo.terms import KINDS, TABLES, Option, options_of
+from rewards.combine import ENTRY
 from rewards.errors import RuleError
-from rewards.load import load
+from rewards.options import check_options
+from rewards.options import options_of as rule_options
+from rewards.registry import get as registered
+from rewards.trl_rules import PREFIX as TRL
 
 # statements that give a module no names but those they show
 DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -87,25 +90,48 @@ def fill_rewards(tree: Tree) -> None:
     """Checks that each rule's function or file exists, and adds the options of registered ones."""
     rules = tree.value.get("rewards")
     for index, given in enumerate(rules if isinstance(rules, list) else []):
-        if not isinstance(given, dict) or not isinstance(given.get("rule"), str):
-            continue
-        key: Key = ("rewards", index)
-        if FUNCTION.match(given["rule"]):
-            _check_own_rule(tree, key, given)
-            continue
-        try:
-            loaded = load(given["rule"], {})
-        except RuleError as error:
-            tree.problem((*key, "rule"), error.what, error.instead)
-            continue
-        for name in given:
-            if name not in Rule.model_fields and name not in loaded.option_names:
-                known = [*Rule.model_fields, *sorted(loaded.option_names)]
-                tree.problem((*key, name), "unknown key or option", suggest(name, known, "Keys"))
-        given |= _defaults(loaded.function, loaded.option_names) | given
+        _fill_rule(tree, ("rewards", index), given, list(Rule.model_fields))
 
 
-def _check_own_rule(tree: Tree, key: Key, given: Mapping[str, Any]) -> None:
+def _fill_rule(tree: Tree, key: Key, given: Any, keys: list[str]) -> None:
+    """One entry; the entries of a combination within it likewise.
+
+    Args:
+        keys: what an entry may hold besides options of its rule.
+    """
+    if not isinstance(given, dict) or not isinstance(given.get("rule"), str):
+        return
+    if FUNCTION.match(given["rule"]):
+        _check_own_rule(tree, key, given, keys)
+        return
+    if given["rule"].startswith(f"{TRL}:"):  # trl is not loaded for this: a mistake shows with the rules
+        return
+    try:
+        function = registered(given["rule"])
+    except RuleError as error:
+        tree.problem((*key, "rule"), error.what, error.instead)
+        return
+    options = rule_options(function)
+    for name in [name for name in given if name not in (*keys, *options)]:
+        tree.problem((*key, name), "unknown key or option", suggest(name, [*keys, *sorted(options)], "Keys"))
+    for name, index, entry in _entries(given):
+        _fill_rule(tree, (*key, name, index), entry, list(ENTRY))
+    try:
+        check_options(function, {name: given[name] for name in options if name in given}, given["rule"])
+    except RuleError as error:
+        tree.problem(key, error.what, error.instead)
+    given |= {name: parameter.default for name, parameter in options.items()} | given
+
+
+def _entries(given: Mapping[str, Any]) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """The entries within an entry, with the option and the place that hold each."""
+    for name, value in given.items():
+        for index, entry in enumerate(value if isinstance(value, list) else []):
+            if isinstance(entry, dict) and "rule" in entry:
+                yield name, index, entry
+
+
+def _check_own_rule(tree: Tree, key: Key, given: Mapping[str, Any], keys: list[str]) -> None:
     """Checks what the source of a rule's file tells without running it; the rest shows when it is loaded."""
     named = FUNCTION.match(given["rule"])
     assert named
@@ -130,19 +156,13 @@ def _check_own_rule(tree: Tree, key: Key, given: Mapping[str, Any]) -> None:
         return
     options = [argument.arg for argument in found.args.kwonlyargs]
     for name in given:
-        if name not in Rule.model_fields and name not in options:
-            known = [*Rule.model_fields, *options]
-            tree.problem((*key, name), "unknown key or option", suggest(name, known, "Keys"))
+        if name not in (*keys, *options):
+            tree.problem((*key, name), "unknown key or option", suggest(name, [*keys, *options], "Keys"))
 
 
 def _imports(module: ast.Module, name: str) -> bool:
     nodes = [node for node in module.body if isinstance(node, ast.Import | ast.ImportFrom)]
     return any((alias.asname or alias.name) in (name, "*") for node in nodes for alias in node.names)
-
-
-def _defaults(function: Callable[..., Any], names: frozenset[str]) -> dict[str, Any]:
-    parameters = inspect.signature(function).parameters
-    return {name: parameters[name].default for name in parameters if name in names}
 
 
 def fill_data(tree: Tree) -> None:
@@ -242,8 +262,11 @@ def anchor_paths(raw: Mapping[str, Any], folder: Path) -> None:
         if isinstance(values, dict):
             values |= {key: place(values[key]) for key in keys if key in values}
     rules, evaluation = raw.get("rewards"), raw.get("eval")
-    for rule in rules if isinstance(rules, list) else []:
-        if isinstance(rule, dict) and "rule" in rule:
+    entries = [rule for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
+    while entries:
+        rule = entries.pop()
+        if "rule" in rule:
             rule["rule"] = anchored(rule["rule"])
+        entries += [entry for _, _, entry in _entries(rule)]
     if isinstance(evaluation, dict) and isinstance(evaluation.get("sets"), list):
         evaluation["sets"] = [anchored(item) for item in evaluation["sets"]]

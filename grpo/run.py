@@ -15,6 +15,7 @@ from grpo.checkpoint import load_state, prune, save_checkpoint
 from grpo.curves import draw_curves
 from grpo.environment import describe
 from grpo.errors import RunError
+from grpo.faults import faults, settle
 from grpo.folder import ENDS, RECIPE, go_on_command
 from grpo.metrics import MetricsLog, step_metrics
 from grpo.recipe_file import dump_recipe
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from grpo.types import Group
     from grpo.view import View
 
+WORTH = {"exclude": "left out", "zero": "0"}  # what is said of a rule that raised, by train.on_rule_error
 # `select` may choose a checkpoint; `report` is what summary.json tells and chooses nothing; `sets` likewise
 Part = Literal["select", "report", "sets"]
 Evaluate = Callable[["RolloutEngine", Part], "list[Evaluation]"]
@@ -60,6 +62,7 @@ class Run:
         self._phases: dict[str, float] = defaultdict(float)
         self._step_start = time.monotonic()
         self._pending: dict[str, float] = {}
+        self._told: set[str] = set()  # rules whose first exception was told
         self.log = MetricsLog(self.folder, resume_at=self.done if checkpoint else None)
         (self.folder / RECIPE).write_text(dump_recipe(recipe))
         (self.folder / "environment.json").write_text(
@@ -87,27 +90,46 @@ class Run:
         """Keeps metrics for the next line of metrics.jsonl."""
         self._pending |= metrics
 
-    def check_graded(self, scorer: Scorer, gathered: Gathered) -> None:
-        """Stops a run whose completions could mostly not be graded: it would train on what is left.
+    def check_graded(self, scorer: Scorer, gathered: Gathered) -> list[Group]:
+        """The step's groups, with what train.on_rule_error makes of rules that raised.
+
+        Stops a run whose completions could mostly not be graded: it would train on what is left. A rule's
+        first exception is told, in the run and where it stops one.
 
         Raises:
-            RunError: their share is over train.max_ungraded, or no rule scored any of the first step's.
+            RunError: a rule raised and train.on_rule_error is `stop`, the share of ungraded completions is
+                over train.max_ungraded, or no rule scored any of the first step's.
         """
-        scores = [score for group in gathered.groups for row in group.scores for score in row]
+        groups, step, train = gathered.groups, self.done + 1, self.recipe.train
+        found = faults(groups, scorer.names, step)
+        raised = [fault for fault in found if fault.how == "error"]
+        if raised and train.on_rule_error == "stop":
+            path = write_samples(self.folder, step, groups, scorer.names)
+            raise RunError(
+                str(raised[0]), f"step {step}", f"It is in {path}; train.on_rule_error: stop ends the run."
+            )
+        scores = [score for group in groups for row in group.scores for score in row]
         if self.done == 0 and scores and all(score.score is None for score in scores):
             raise RunError(
-                "no rule gave any completion a score: there is nothing to learn from",
-                "step 0",
+                "no rule gave any completion a score: there is nothing to learn from"
+                + (f"; {raised[0]}" if raised else ""),
+                f"step {step}",
                 "Try the rules with `grpo reward`; None and NaN mean that a rule does not apply.",
             )
-        ungraded, limit = scorer.metrics(gathered.groups)["reward/ungraded"], self.recipe.train.max_ungraded
+        ungraded, limit = scorer.metrics(groups)["reward/ungraded"], train.max_ungraded
         if ungraded > limit:
-            path = write_samples(self.folder, self.done, gathered.groups, scorer.names)
+            path = write_samples(self.folder, step, groups, scorer.names)
             raise RunError(
-                f"{ungraded:.0%} of the completions could not be graded, over the limit of {limit:.0%}",
-                f"step {self.done}",
-                f"The reasons are in {path}; train.max_ungraded sets the limit.",
+                f"{ungraded:.0%} of the completions could not be graded, over the limit of {limit:.0%}; "
+                f"first {found[0]}",
+                f"step {step}",
+                f"All are in {path}; train.max_ungraded sets the limit.",
             )
+        for fault in raised:
+            if fault.rule not in self._told:
+                self._told.add(fault.rule)
+                self.view.note(f"{fault}; its score is {WORTH[train.on_rule_error]} (train.on_rule_error)")
+        return settle(groups, train.on_rule_error)
 
     def record(
         self, step: int, scorer: Scorer, gathered: Gathered, groups: Sequence[Group], terms: dict[str, float]

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from grpo.errors import UserError
 from grpo.types import Group, Prompt
 from rewards.errors import RuleError
-from rewards.load import GIVEN
+from rewards.options import GIVEN
 from rewards.runner import Finished, RuleInfo, RuleSpec, Runner, Score
+from rewards.score import unique
 
 if TYPE_CHECKING:
     from grpo.recipe import Rule
@@ -47,7 +48,7 @@ class Scorer:
     ) -> None:
         self.weights = tuple(rule.weight for rule in rules)  # [K]
         self.trainer_state = trainer_state
-        specs = [RuleSpec(rule.rule, rule.options, rule.timeout) for rule in rules]
+        specs = [RuleSpec(rule.rule, rule.options, rule.timeout, rule.memory, rule.network) for rule in rules]
         self._runner = Runner(specs, workers=workers, folder=folder)
         self.names: list[str] = []  # of the rules in metrics [K]; known once entered
         self._groups: dict[Hashable, Group] = {}
@@ -95,6 +96,8 @@ class Scorer:
     ) -> list[list[Score]]:
         """Scores one completion of each prompt in one call a rule, and waits for it.
 
+        These texts have no tokens; their bytes stand in as `completion_ids`, so that rules of length can run.
+
         Args:
             prompts, texts: [N].
             rules: indices of the rules to run; all when left out.
@@ -109,7 +112,10 @@ class Scorer:
     ) -> Iterator[list[list[Score]]]:
         """`score` for many batches at once, on all workers; results in the order of the batches."""
         assert not self._groups, "drain the submitted groups first"
-        keys = [self._submit(prompts, texts, rules=rules) for prompts, texts in batches]
+        keys = [
+            self._submit(prompts, texts, [list(text.encode(errors="replace")) for text in texts], rules)
+            for prompts, texts in batches
+        ]
         with user_errors():
             results = {key: scores for key, scores, _ in self._runner.wait()}
         yield from (results[key] for key in keys)
@@ -153,11 +159,6 @@ class Scorer:
     def _scored(self, finished: Finished) -> Group:
         key, scores, _ = finished
         return dataclasses.replace(self._groups.pop(key), scores=tuple(map(tuple, scores)))
-
-
-def unique(names: Sequence[str]) -> list[str]:
-    """The names, with the second of one name called `name_2`."""
-    return [n if (seen := names[: i + 1].count(n)) == 1 else f"{n}_{seen}" for i, n in enumerate(names)]
 
 
 def completion_of(prompt: Prompt, text: str) -> str | list[dict[str, str]]:

@@ -56,9 +56,9 @@ def train(
         with run.phase("rollout"):
             taken, size = prompts.take(recipe.train.prompts_per_step), recipe.rollout.group_size
             gathered = gather(engine, scorer, taken, size, sampling, run_seed=seed, step=step)
-        run.check_graded(scorer, gathered)
+        graded = run.check_graded(scorer, gathered)
         control = sample_seed(seed, step, "shuffle", 0) if recipe.train.shuffle_rewards else None
-        groups = with_advantages(gathered.groups, recipe.algorithm, scorer.weights, control)
+        groups = with_advantages(graded, recipe.algorithm, scorer.weights, control)
         with run.phase("update"):
             terms = update(policy, reference, groups, recipe, step)
         with run.phase("sync"):

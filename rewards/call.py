@@ -10,7 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from rewards.errors import RuleError
-from rewards.load import GIVEN, Loaded
+from rewards.load import Loaded
+from rewards.options import GIVEN
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,13 @@ def _number(rule: Loaded, value: Any, hint: str) -> float | None:
 
 def _plain(value: Any) -> Any:
     """A value that can be written as JSON: numbers of other libraries become float, the rest text."""
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool | float | str):
+        return value
+    if isinstance(value, int) and abs(value) < 1 << 63:  # a longer one would be refused as JSON or in a table
         return value
     try:
         return float(value)
+    except OverflowError:
+        return f"a number of {value.bit_length()} bits" if isinstance(value, int) else str(value)
     except (TypeError, ValueError):
         return str(value)

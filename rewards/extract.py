@@ -6,16 +6,20 @@ import re
 
 OPEN, CLOSE = "<answer>", "</answer>"
 _TOKENS = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
+_JOINT = re.compile(r"[\s$]*(?:\\\))?\s*(?:(,)|(?:,\s*)?\b(and|or)\b)[\s$]*(?:\\\()?\s*")
+MAX_JOINT = 20  # characters between two boxes that are one answer
 
 
 def final_answer(text: str) -> str | None:
     r"""The answer a completion ends on, or None where it gives none.
 
-    Only what follows the last `</think>` counts, if there is one. Of an answer tag and a box the later one
-    counts; a box inside the tag is unwrapped. An answer that was opened last and never closed is none,
-    whatever stood before it: a truncated completion has not answered.
+    Only what follows the last `</think>` counts; a thought that is not closed has no answer after it.
+    Of an answer tag and a box the later one counts; a box inside the tag is unwrapped. An answer that was
+    opened last and never closed is none, whatever stood before it: a truncated completion has not answered.
     """
     text = text.rpartition("</think>")[2]
+    if "<think>" in text:
+        return None
     tag = text.rfind(OPEN)
     if tag < 0:
         return last_box(text)
@@ -35,24 +39,37 @@ def has_box(text: str) -> bool:
 def last_box(text: str) -> str | None:
     r"""Contents of the last outermost `\boxed{…}`; None if there is none, it is empty or a later one is open.
 
+    Boxes joined by nothing but a comma, "and" or "or" are one answer, a list.
     One pass with a stack, so that 100,000 nested braces take no more than their length.
     """
-    stack: list[tuple[int, bool]] = []  # where the contents start, and whether a box opened them
-    found: tuple[int, int] | None = None
+    stack: list[tuple[int, int]] = []  # where the contents start, and where the box's command does, or -1
+    found: list[tuple[int, int, int]] = []  # command, contents, closing brace
     for token in _TOKENS.finditer(text):
         mark = token.group()
         if mark.endswith("{") and mark != "\\{":
-            stack.append((token.end(), len(mark) > 1))
+            stack.append((token.end(), token.start() if len(mark) > 1 else -1))
         elif mark == "}" and stack:
-            start, is_box = stack.pop()
-            if is_box:
-                found = (start, token.start())  # an outer box closes later and replaces the inner one
-    if found is None or any(is_box and start > found[0] for start, is_box in stack):
+            start, command = stack.pop()
+            if command >= 0:
+                while found and found[-1][0] > command:
+                    found.pop()  # an outer box closes later and replaces the inner ones
+                found.append((command, start, token.start()))
+    if not found or any(command > found[-1][0] for _, command in stack):
         return None
-    inside = re.sub(r"\\(?:boxed|fbox)\s*(?=\{)", "", text[found[0] : found[1]]).strip()
+    answer = _inside(text, *found[-1][1:])
+    for (_, start, end), (command, _, _) in zip(found[-2::-1], found[:0:-1], strict=False):
+        joint = _JOINT.fullmatch(text, end + 1, command) if command - end < MAX_JOINT else None
+        if joint is None or not answer:
+            break
+        answer = f"{_inside(text, start, end)} {joint[2] or ','} {answer}"
+    return answer or None
+
+
+def _inside(text: str, start: int, end: int) -> str:
+    inside = re.sub(r"\\(?:boxed|fbox)\s*(?=\{)", "", text[start:end]).strip()
     if inside.startswith("{") and _closes_at_end(inside):  # of a box in a box, the braces are left
         inside = inside[1:-1].strip()
-    return inside or None
+    return inside
 
 
 def _closes_at_end(text: str) -> bool:

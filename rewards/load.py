@@ -13,13 +13,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rewards import registry
+from rewards import registry, trl_rules
 from rewards.errors import RuleError, nearest
+from rewards.options import check_options, is_option
 from rewards.registry import RuleFunction
 from rewards.score import RuleInfo
-
-# Keywords that every rule may name; data columns come on top.
-GIVEN = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,16 @@ def load(spec: str, options: Mapping[str, Any], folder: Path | None = None) -> L
     """The rule that `spec` names, with its options checked.
 
     Args:
-        spec: registered name, or `path/to/file.py:function`, relative to the working directory or `folder`.
+        spec: registered name; `path/to/file.py:function`, relative to the working directory or `folder`; or
+            `trl:function` for one of trl.rewards.
         options: values of the rule's keyword-only parameters.
         folder: the recipe's folder.
     """
-    path, colon, name = spec.rpartition(":")
-    function = _from_file(spec, path, name, folder) if colon else registry.get(spec)
+    name = spec.rpartition(":")[2]
+    function = _find(spec, folder)
+    if getattr(function, "makes_rule", False):
+        check_options(function, options, spec)
+        function, options = function(**options), {}
     parameters = _parameters(function, spec)
     takes_all = any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values())
     if not takes_all and "completions" not in parameters:
@@ -54,8 +56,8 @@ def load(spec: str, options: Mapping[str, Any], folder: Path | None = None) -> L
             _place(function, spec),
             f"Write def {name}(prompts, completions, **columns)",
         )
-    known = {n for n, p in parameters.items() if _is_option(p)}
-    _check_options(options, known, parameters, spec)
+    check_options(function, options, spec)
+    known = {n for n, p in parameters.items() if is_option(p)}
     named = {n: p for n, p in parameters.items() if n not in known and p.kind is not Parameter.VAR_KEYWORD}
     return Loaded(
         spec=spec,
@@ -63,9 +65,10 @@ def load(spec: str, options: Mapping[str, Any], folder: Path | None = None) -> L
         options=dict(options),
         option_names=frozenset(known),
         info=RuleInfo(
-            name=name if colon else spec,
+            name=name,
             grades_answer=bool(getattr(function, "grades_answer", False)),
             whole_group=bool(getattr(function, "whole_group", False)),
+            gold_extra=str(getattr(function, "gold_extra", "")),
         ),
         named=frozenset(named),
         required=frozenset(n for n, p in named.items() if p.default is Parameter.empty),
@@ -73,22 +76,11 @@ def load(spec: str, options: Mapping[str, Any], folder: Path | None = None) -> L
     )
 
 
-def _is_option(parameter: Parameter) -> bool:
-    has_default = parameter.default is not Parameter.empty
-    return parameter.kind is Parameter.KEYWORD_ONLY and has_default and parameter.name not in GIVEN
-
-
-def _check_options(
-    options: Mapping[str, Any], known: set[str], parameters: Mapping[str, Parameter], spec: str
-) -> None:
-    for option in options:
-        if option in known:
-            continue
-        if option in parameters and option not in GIVEN:
-            hint = f"An option is a keyword-only parameter with a default: write `*, {option}=…`"
-        else:
-            hint = nearest(option, known) or "It has none"
-        raise RuleError(f"no option {option!r}", spec, hint)
+def _find(spec: str, folder: Path | None) -> RuleFunction:
+    path, colon, name = spec.rpartition(":")
+    if not colon:
+        return registry.get(spec)
+    return trl_rules.get(name) if path == trl_rules.PREFIX else _from_file(spec, path, name, folder)
 
 
 def _parameters(function: RuleFunction, spec: str) -> dict[str, Parameter]:

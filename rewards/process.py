@@ -22,11 +22,15 @@ SEND_SECONDS = 10.0  # an idle worker reads at once; one that does not is as goo
 class WorkerProcess:
     """Starts `python -m rewards.worker` and talks to it over a socket pair.
 
+    Args:
+        start: what the worker is told first (rewards.worker).
+        network: whether it keeps the network.
+
     It runs in a session of its own: Ctrl-C does not reach it, and killing it takes what its rules started
     along. What rules print goes to stderr.
     """
 
-    def __init__(self, start: dict[str, Any]) -> None:
+    def __init__(self, start: dict[str, Any], network: bool) -> None:
         self.socket, theirs = socket.socketpair()
         self.socket.settimeout(SEND_SECONDS)
         self._frames = wire.JsonFrames()
@@ -34,8 +38,9 @@ class WorkerProcess:
         root = str(Path(rewards.__file__).resolve().parent.parent)
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         with theirs:
+            words = [str(int(word)) for word in (theirs.fileno(), os.getpid(), network)]
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "rewards.worker", str(theirs.fileno()), str(os.getpid())],
+                [sys.executable, "-P", "-m", "rewards.worker", *words],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=2,

@@ -8,6 +8,8 @@ group, and by keyword whatever it names of the data's columns (lists, `answer` i
 `trainer_state`, `log_extra(name, values)` and `log_metric(name, value)`; with `**columns` it takes them all.
 It returns one number a completion, or None where it does not apply. It may be `async def`.
 Keyword-only parameters with a default are its options in a recipe.
+
+With `makes_rule` the function takes the options alone and returns the rule, as TRL's `get_…_reward` do.
 """
 
 from __future__ import annotations
@@ -30,15 +32,29 @@ def rule(
     *,
     grades_answer: bool = False,
     whole_group: bool = False,
-    warm: Callable[[], None] | None = None,
+    warm: Callable[[], object] | None = None,
+    check: Callable[..., object] | None = None,
+    gold_extra: str = "",
+    makes_rule: bool = False,
 ) -> Callable[[F], F]:
-    """Registers a function as the rule `name`. The three marks become attributes of the function.
+    """Registers a function as the rule `name`. The marks become attributes of the function.
 
     Args:
         grades_answer: a gold answer must score 1; this is checked before a run.
         whole_group: scores depend on the whole group, so its completions are never retried one by one.
         warm: called once in each worker before it takes work, to load slow imports.
+        check: called with all options by keyword when a recipe is read; raises RuleError.
+        gold_extra: what a gold answer must score 1 in instead of the score: a name that the rule logs.
+        makes_rule: the function takes options only and returns the rule.
     """
+    marks = {
+        "grades_answer": grades_answer,
+        "whole_group": whole_group,
+        "warm": warm,
+        "check": check,
+        "gold_extra": gold_extra,
+        "makes_rule": makes_rule,
+    }
 
     def add(function: F) -> F:
         known = _RULES.get(name)
@@ -46,7 +62,7 @@ def rule(
             raise RuleError(
                 f"two rules are named {name!r}", _file(function), f"The other is in {_file(known)}"
             )
-        for mark, value in (("grades_answer", grades_answer), ("whole_group", whole_group), ("warm", warm)):
+        for mark, value in marks.items():
             setattr(function, mark, value)
         _RULES[name] = function
         return function

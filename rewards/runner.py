@@ -20,7 +20,7 @@ from typing import Any
 
 from rewards.call import Request
 from rewards.errors import RuleError
-from rewards.load import GIVEN
+from rewards.options import GIVEN
 from rewards.pool import Pending, Pool
 from rewards.score import RuleInfo, RuleSpec, Score, Status
 
@@ -34,9 +34,9 @@ class Runner:
 
     Args:
         rules: the K rules.
-        workers: processes; as many as there are cores, at most 4, when left out.
+        workers: processes; as many as there are cores, at most 4, when left out. As many again where some
+            rules use the network and others do not.
         folder: where rule files are looked for besides the working directory.
-        memory: bytes that a worker may map beyond what it needs to load the rules.
 
     Wrong rules raise RuleError from `infos`, `ready` and `wait`. One thread submits and reads.
     """
@@ -46,7 +46,6 @@ class Runner:
         rules: Sequence[RuleSpec],
         workers: int | None = None,
         folder: Path | None = None,
-        memory: int = 4 << 30,
     ) -> None:
         self._count = len(rules)
         self._outstanding = 0
@@ -55,13 +54,8 @@ class Runner:
         self._infos: Future[list[RuleInfo]] = Future()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
-        start = {
-            "rules": [(rule.spec, dict(rule.options)) for rule in rules],
-            "folder": folder,
-            "memory": memory,
-        }
         size = workers or min(4, os.cpu_count() or 1)
-        self._pool = Pool(rules, size, start, self._infos.set_result, self._outbox.put)
+        self._pool = Pool(rules, size, folder, self._infos.set_result, self._outbox.put)
         # The kernel kills workers when the thread that started them ends: this one lasts until `close`.
         self._thread = threading.Thread(target=self._run, name="reward-runner", daemon=True)
         self._thread.start()

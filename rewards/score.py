@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,8 +14,9 @@ class Score:
     """One rule's judgement of one completion.
 
     status says how it came about: `ok` a number; `none` the rule does not apply; `timeout` and `crash` this
-    completion hung or killed the worker, and scores 0, or hanging would escape punishment; `error` the rule
-    raised, which is no fault of the model: score None, the exception in extras["error"].
+    completion hung, or killed the worker, or broke the limits of memory or recursion, and scores 0, or this
+    would escape punishment (None where the gold turned out to be at fault); `error` the rule raised, which is
+    no fault of the model: score None. The reason is extras["error"].
     """
 
     score: float | None
@@ -31,11 +32,13 @@ class Score:
 
 @dataclass(frozen=True)
 class RuleSpec:
-    """A rule to run: registered name or `path/to/file.py:function`, its options and its limit."""
+    """A rule to run: registered name or `path/to/file.py:function`, its options and its limits."""
 
     spec: str
     options: Mapping[str, Any] = field(default_factory=dict)
     timeout: float = 5.0  # seconds a group may take, and each completion when it is retried alone
+    memory: float = 4.0  # GiB a worker may map while it runs the rule, beyond what loading the rules took
+    network: bool = False  # whether the rule may use the network; one that may runs in other workers
 
 
 @dataclass(frozen=True)
@@ -45,3 +48,9 @@ class RuleInfo:
     name: str
     grades_answer: bool
     whole_group: bool
+    gold_extra: str = ""  # what of a gold must be 1: this of the extras, or the score
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """The names, with the second of one name called `name_2`."""
+    return [n if (seen := names[: i + 1].count(n)) == 1 else f"{n}_{seen}" for i, n in enumerate(names)]

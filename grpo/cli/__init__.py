@@ -23,6 +23,7 @@ COMMANDS = {
     "pretrain": ("grpo.cli.pretrain", "pretrain"),
     "recipe": ("grpo.cli.recipe", "app"),
     "reward": ("grpo.cli.reward", "reward"),
+    "hacking": ("grpo.cli.hacking", "hacking"),
     "doctor": ("grpo.cli.doctor", "doctor"),
 }
 

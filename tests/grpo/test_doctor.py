@@ -60,6 +60,7 @@ PLANTED = [
     ("torchvision", {"torchvision_error": "RuntimeError: nms"}, "blocked", "nms"),
     ("driver", {"torch_cuda": "13.0", "driver_cuda": (12, 8)}, "blocked", "12.8"),
     ("driver", {"torch_cuda": "13.0", "driver_cuda": None}, "blocked", "no NVIDIA driver"),
+    ("rules", {"no_network": ""}, "warn", "seccomp"),
     ("versions", {"listed": {"torch": "2.14.0"}}, "warn", "torch 2.13.0+cpu (listed 2.14.0)"),
     ("versions", {"listed": {"trl": "1.16.0"}}, "warn", "trl missing"),
     ("versions", {"listed": {f"p{i}": "1" for i in range(9)}}, "warn", "5 more"),
@@ -94,6 +95,13 @@ def test_an_installation_needs_more_disk_with_cuda(device, state):
     assert examine(replace(HEALTHY, device=device, disk=10 * GIB), BEFORE_SETUP)["disk"].state == state
 
 
+@pytest.mark.parametrize(("way", "word"), [("namespace", "of their own"), ("filter", "behind a filter")])
+def test_either_way_of_keeping_rules_from_the_network_is_named(way, word):
+    found = examine(replace(HEALTHY, no_network=way))["rules"]
+    assert found.state == "ok"
+    assert word in found.what
+
+
 def test_an_older_minor_version_of_the_driver_is_compatible():
     assert examine(replace(ON_GPU, driver_cuda=(13, 0), torch_cuda="13.2"))["driver"].state == "ok"
 
@@ -112,6 +120,7 @@ def test_this_machine_is_described(tmp_path):
     assert found.packages["torch"]
     assert found.python == sys.version_info[:2]
     assert found.memory > GIB
+    assert found.no_network in ("namespace", "filter", "")
     assert found.disk > 0
     import torch
 

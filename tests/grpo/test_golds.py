@@ -73,7 +73,7 @@ def test_a_rule_that_raises_on_golds_is_found_before_the_run(tmp_path):
     (tmp_path / "r.py").write_text("def bad(completions): return [1 / 0 for _ in completions]")
     with (
         Scorer([Rule(rule="r.py:bad")], folder=tmp_path, workers=1) as scorer,
-        pytest.raises(UserError, match="rule 'bad' raises on every gold tried: ZeroDivisionError"),
+        pytest.raises(UserError, match="rule 'bad' raises on every gold tried, on p0: ZeroDivisionError"),
     ):
         check_golds(scorer, prompts("1", "2"), tags, "error")
 
@@ -84,3 +84,24 @@ def test_gsm8k_golds_are_right(scorer):
     rows = [json.loads(line)["answer"] for line in (DATA / "gsm8k_train.jsonl").open()]
     golds = prompts(*(row.rpartition("####")[2].strip() for row in rows))
     assert len(check_golds(scorer, golds, tags, "error")) == 7473
+
+
+FORM_GATE = {"rule": "combine", "rules": [{"rule": "accuracy", "gate": "format"}, {"rule": "format"}]}
+
+
+@pytest.mark.parametrize(
+    "rule", [FORM_GATE, {"rule": "cosine_length", "max_tokens": 9}], ids=["gate", "length"]
+)
+def test_golds_are_tried_on_what_grades_them_and_not_on_the_whole_score(rule):
+    with Scorer([Rule(**rule)], workers=1) as scorer:
+        golds = prompts("1", "2")
+        assert scorer.score(golds, [tags("1"), tags("2")])[0][0].score != 1.0
+        assert check_golds(scorer, golds, tags, "error") == golds
+        with pytest.raises(UserError, match="1 of 2 golds are not right by"):
+            check_golds(scorer, prompts("1", r"\boxed{"), tags, "error")
+
+
+def test_rules_of_length_can_be_tried_on_golds():
+    rules = [Rule(rule="accuracy"), Rule(rule="overlong", max_tokens=9), Rule(rule="repetition")]
+    with Scorer(rules, workers=1) as scorer:
+        assert len(check_golds(scorer, prompts("1", "2"), tags, "error")) == 2

@@ -30,6 +30,17 @@ class Stream:
         return {"epoch": 0}
 
 
+class Notes(PlainView):
+    """Keeps the notes it is told."""
+
+    def __init__(self):
+        super().__init__(CONSOLE)
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
 @pytest.fixture
 def started(recipe_of):
     """A run that has just started."""
@@ -220,7 +231,50 @@ def test_mostly_ungraded_completions_stop_the_run(started, scorer, drawn, group_
     broken = Gathered([replace(drawn(1.0, 1.0).groups[0], scores=tuple(failed))])
     with pytest.raises(RunError, match=r"50% of the completions could not be graded, over .* 20%.*parquet"):
         started.check_graded(scorer, broken)
-    assert list((started.folder / "samples").glob("*.parquet"))
+    # under the step's own number: the samples of the step before stay as they are
+    assert [path.name for path in (started.folder / "samples").iterdir()] == ["step-000001.parquet"]
+
+
+@pytest.fixture
+def one_raised(drawn):
+    """A step of two completions; the rule raised on the second."""
+    from dataclasses import replace
+
+    from rewards.score import Score
+
+    scores = (
+        (Score(1.0, "ok", 0.0),),
+        (Score(None, "error", 0.0, {"error": "KeyError: 'cm', r.py line 3"}),),
+    )
+    return Gathered([replace(drawn(1.0, 1.0).groups[0], scores=scores)])
+
+
+RAISED = r"rule 'format' raised on 1/1\+2=/1: KeyError: 'cm', r\.py line 3"
+
+
+@pytest.mark.parametrize(("policy", "score"), [("exclude", None), ("zero", 0.0)])
+def test_a_rule_that_raises_is_told_once_and_costs_what_the_recipe_says(
+    recipe_of, scorer, one_raised, policy, score
+):
+    view = Notes()
+    run = Run(recipe_of(f"train.on_rule_error={policy}", "train.max_ungraded=0.5"), view, None)
+    for _ in range(2):
+        (group,) = run.check_graded(scorer, one_raised)
+    assert [row[0].score for row in group.scores] == [1.0, score]
+    assert scorer.metrics([group])["reward/ungraded"] == 0.5  # counted either way
+    assert scorer.metrics([group])["reward/format"] == (1.0 if score is None else 0.5)
+    (note,) = view.notes
+    assert re.fullmatch(RAISED + r"; its score is (left out|0) \(train.on_rule_error\)", note)
+    assert ("left out" in note) is (policy == "exclude")
+
+
+def test_a_rule_that_raises_can_stop_the_run(recipe_of, scorer, one_raised, drawn):
+    run = Run(recipe_of("train.on_rule_error=stop", "train.max_ungraded=1"), Notes(), None)
+    run.check_graded(scorer, drawn(1.0, None))
+    with pytest.raises(RunError, match=f"^step 1: {RAISED}") as error:
+        run.check_graded(scorer, one_raised)
+    assert "\n" not in str(error.value)
+    assert (run.folder / "samples" / "step-000001.parquet").exists()
 
 
 def evaluations(started, group_of):

@@ -1,9 +1,12 @@
+import dataclasses
+import datetime
 import json
 
 import pyarrow.parquet as pq
 import pytest
 
-from grpo.samples import write_samples
+from grpo.errors import UserError
+from grpo.samples import groups_of, read_samples, rule_names, sample_files, sample_id, write_samples
 from grpo.types import Group, Prompt, Rollout
 from rewards.score import Score
 
@@ -20,7 +23,12 @@ def group(**changes) -> Group:
         (Score(None, "error", 0.1, {"error": "boom"}), Score(0.0, "timeout", 0.1)),
     )
     values = {"rewards": (1.5, float("nan")), "advantages": (0.7, 0.0)} | changes
-    return Group(Prompt("p", "1+1", "2", "Q: 1+1", (1,)), rollouts, scores, **values)
+    return Group(
+        Prompt("p", "1+1", "2", "Q: 1+1", (1,), {"level": 3, "day": datetime.date(2024, 5, 1)}),
+        rollouts,
+        scores,
+        **values,
+    )
 
 
 def test_every_column_of_every_completion(tmp_path):
@@ -35,7 +43,10 @@ def test_every_column_of_every_completion(tmp_path):
         "prompt_id": "p",
         "sample": 0,
         "prompt": "Q: 1+1",
+        "question": '"1+1"',
+        "columns": '{"level": 3, "day": "2024-05-01"}',
         "completion": "é\x1b\n",
+        "token_ids": [2, 3, 4],
         "answer": "2",
         "finish_reason": "stop",
         "tokens": 2,
@@ -74,3 +85,38 @@ def test_a_write_cut_short_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_samples(tmp_path, 1, [group(), group()], ["accuracy", "format"])
     assert path.read_bytes() == before
+
+
+def test_samples_are_read_again(tmp_path):
+    for step in (10, 9):
+        write_samples(tmp_path, step, [group(), group()], ["accuracy", "format"])
+    nine, ten = sample_files(tmp_path)
+    assert (nine.name, ten.name) == ("step-000009.parquet", "step-000010.parquet")
+    assert rule_names(nine) == ["accuracy", "format"]
+    rows = read_samples(ten, ["step", "prompt_id", "sample"])
+    assert list(rows[0]) == ["step", "prompt_id", "sample"]
+    assert [sample_id(row) for row in rows] == ["10/p/0", "10/p/1", "10/p/0", "10/p/1"]
+    assert list(read_samples(ten)[0]) == pq.read_schema(ten).names
+
+
+def test_a_lone_surrogate_in_a_column_does_not_stop_a_run(tmp_path):
+    broken = dataclasses.replace(group().prompt, columns={"note": "\ud800é"})
+    path = write_samples(tmp_path, 1, [dataclasses.replace(group(), prompt=broken)], ["accuracy", "format"])
+    assert json.loads(read_samples(path)[0]["columns"]) == {"note": "\ud800é"}
+
+
+def test_rows_are_grouped_by_prompt():
+    rows = [{"prompt_id": name, "sample": i} for i, name in enumerate("abba")]
+    assert [[row["sample"] for row in found] for found in groups_of(rows)] == [[0, 3], [1, 2]]
+
+
+def test_what_is_no_sample_file_is_told(tmp_path):
+    with pytest.raises(UserError, match="no samples of a run"):
+        sample_files(tmp_path)
+    path = write_samples(tmp_path, 1, [group()], ["accuracy", "format"])
+    with pytest.raises(UserError, match="has no column 'colour'"):
+        read_samples(path, ["step", "colour"])
+    path.write_bytes(b"torn")
+    with pytest.raises(UserError, match=r"step-000001\.parquet: cannot be read") as error:
+        read_samples(path)
+    assert "\n" not in str(error.value)

@@ -156,3 +156,26 @@ def test_a_wrong_number_of_scores_is_the_users_error(tmp_path):
         with pytest.raises(UserError, match=r"r\.py:few: returned 1 scores for 2 completions") as error:
             list(scorer.drain())
     assert error.value.exit_code == 2
+
+
+def test_limits_of_the_recipe_reach_the_worker(tmp_path):
+    (tmp_path / "r.py").write_text(
+        "import resource, socket, time\n"
+        "def see(completions, log_extra, *, nap: float = 0.0):\n"
+        "    time.sleep(nap)\n"
+        "    with open('/proc/self/statm') as file: mapped = int(file.read().split()[0]) * 4096\n"
+        "    log_extra('left', [(resource.getrlimit(resource.RLIMIT_AS)[0] - mapped) / 2**30])\n"
+        "    try: socket.create_connection(('127.0.0.1', 9))\n"
+        "    except OSError as error: log_extra('error', [type(error).__name__])\n"
+        "    return [1.0]\n"
+    )
+    changed = [{"memory": 0.5}, {"network": True}, {"timeout": 0.5, "nap": 60.0}, {}]
+    rules = [Rule.model_validate({"rule": "r.py:see", **keys}) for keys in changed]
+    with Scorer(rules, folder=tmp_path, workers=1) as scorer:
+        ((small, online, late, plain),) = scorer.score([prompt()], ["x"])
+    assert small.extras["left"] == pytest.approx(0.5, abs=0.1)
+    assert plain.extras["left"] == pytest.approx(4.0, abs=0.1)
+    assert online.extras["left"] == pytest.approx(4.0, abs=0.1)
+    assert online.extras["error"] == "ConnectionRefusedError"  # the machine itself answered
+    assert plain.extras["error"] == small.extras["error"] != "ConnectionRefusedError"
+    assert (late.status, late.score) == ("timeout", 0.0)

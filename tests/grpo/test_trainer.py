@@ -1,6 +1,7 @@
 """The update and the loop, with real models on a real engine."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from grpo.rollout.hf import HfEngine
 from grpo.rollout.transfer import checksum
 from grpo.rows import read_items
 from grpo.run import Run
+from grpo.samples import read_samples, sample_files
 from grpo.scoring import Scorer
 from grpo.stages.rl import make_evaluate, open_prompts
 from grpo.trainer import update
@@ -245,5 +247,29 @@ def test_a_rule_that_mostly_fails_stops_the_run(loop, tmp_path):
         "def late(completions, trainer_state):\n"
         "    return [1 / 0 if trainer_state and trainer_state.global_step else 1.0 for _ in completions]\n"
     )
-    with pytest.raises(RunError, match=r"step 1: 100% of the completions could not be graded"):
+    with pytest.raises(RunError, match=r"step 2: 100% of the completions could not be graded"):
         loop(HfEngine, f"rewards=[{{rule: {bad}:late}}]")
+    one, two = (read_samples(path) for path in sample_files(tmp_path / "run"))
+    assert {row["status/late"] for row in one} == {"ok"}  # the failing step does not take its file's place
+    assert {row["status/late"] for row in two} == {"error"}
+
+
+@pytest.mark.parametrize(("policy", "reward"), [("exclude", None), ("zero", 0.0), ("stop", None)])
+def test_what_a_rule_that_raises_costs_reaches_the_update(loop, tmp_path, policy, reward):
+    bad = tmp_path / "bad.py"
+    bad.write_text("def odd(completions):\n    return [1 / (len(c) % 2) for c in completions]\n")
+    overrides = f"rewards=[{{rule: {bad}:odd}}]", f"train.on_rule_error={policy}", "train.max_ungraded=1"
+    if policy == "stop":
+        with pytest.raises(RunError, match=r"^step 1: rule 'odd' raised on 1/\w+/\d: ZeroDivisionError"):
+            loop(HfEngine, *overrides)
+        return
+    run, _ = loop(HfEngine, *overrides)
+    rows = [row for path in sample_files(run.folder) for row in read_samples(path)]
+    raised = [row for row in rows if row["status/odd"] == "error"]
+    assert raised
+    assert {len(row["completion"]) % 2 for row in raised} == {0}
+    assert {row["score/odd"] for row in raised} == {reward}
+    assert {None if math.isnan(row["reward"]) else row["reward"] for row in raised} == {reward}
+    assert [row["advantage"] < 0 for row in raised].count(True) == 0 or policy == "zero"
+    if policy == "zero":
+        assert any(row["advantage"] < 0 for row in raised)  # it teaches the policy to leave such rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import rewards
-from rewards.format import format_rule, is_strict, thought
+from rewards.format import format_rule, is_soft, is_strict, thought
 
 GOOD = [
     "<think>a</think><answer>b</answer>",
@@ -43,6 +43,41 @@ def test_strict(text):
 @pytest.mark.parametrize("text", BAD)
 def test_not_strict(text):
     assert not is_strict(text)
+
+
+SOFT = [
+    *GOOD,
+    "x<think>a</think>y<answer>b</answer>z",
+    "<think>a</think></think><answer>b</answer>",
+    "<think>a</think><answer>b</answer><answer>c</answer>",
+    "<think>a</think><answer></answer><answer>c</answer>",
+    "<think>a</think><answer><answer>c</answer>",
+]
+NOT_SOFT = [
+    "",
+    "<think>a</think>",
+    "<answer>b</answer>",
+    "<think>a</think><answer> </answer>",
+    "<think>a</think><answer>b",
+    "<think>a<answer>b</answer>",
+    "<think>a<answer>b</answer></think>",
+    "<answer>b</answer><think>a</think>",
+    "</think><think><answer>b</answer>",
+    "<THINK>a</THINK><answer>b</answer>",
+    "<think></think>" + "<answer>" * 100_000,
+]
+
+
+@pytest.mark.parametrize("text", SOFT)
+def test_soft(text):
+    assert is_soft(text)
+    assert format_rule([""], [text], strict=False) == [1.0]
+    assert format_rule([""], [text]) == [float(text in GOOD)]
+
+
+@pytest.mark.parametrize("text", NOT_SOFT)
+def test_not_soft(text):
+    assert format_rule([""], [text], strict=False) == [0.0]
 
 
 def test_registered_and_called_as_trl_calls_it():

@@ -41,6 +41,7 @@ def run(capsys):
         ["recipe", "list"],
         ["recipe", "explain"],
         ["reward"],
+        ["hacking"],
         ["doctor"],
     ],
 )

@@ -1,4 +1,4 @@
-"""Equality by algebra: math-verify, loaded at its first use.
+"""The last rung: math-verify, loaded at its first use.
 
 Its own timeouts work by signals, in the main thread only, and do not stop a computation inside C code.
 They are off: whoever calls this must be able to kill the process.
@@ -9,6 +9,11 @@ from __future__ import annotations
 import functools
 import logging
 from typing import Any
+
+
+def readable(text: str) -> bool:
+    """Whether math-verify reads the text as more than a string."""
+    return any(not isinstance(found, str) for found in _parse(text))
 
 
 def equal(gold: str, answer: str) -> bool:

@@ -1,0 +1,83 @@
+"""Answers in words, and the letters of multiple choice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rewards.math import spelling
+
+_CHOICE = re.compile(
+    r"(?:(?:option|choice|answer|statement)s?\s+)?"
+    r"(?:\(\s*(?P<a>[A-Ja-j])\s*\)|\[\s*(?P<d>[A-Ja-j])\s*\]|(?P<b>[A-Ja-j])\s*[.):](?!\d)|(?P<c>[A-Ja-j])$)\s*[.:,]?\s*(?P<rest>.*)",
+    re.DOTALL | re.IGNORECASE,
+)
+_LETTERS = re.compile(r"\(?\s*[A-J]\s*\)?(?:\s*(?:,|;|and|&)\s*(?:and\s*)?\(?\s*[A-J]\s*\)?)+")
+_TOGETHER = re.compile(r"[A-J]{2,5}")
+_ARTICLE = re.compile(r"(?:the|a|an)\s+", re.IGNORECASE)
+_WORD = re.compile(r"[^\W\d_][\w'.-]*", re.UNICODE)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The letters chosen, and the text that stands beside a single one."""
+
+    letters: frozenset[str]
+    rest: str = ""
+
+
+def read_choice(text: str) -> Choice | None:
+    """The choice a spelled answer states; None where it is none."""
+    text = re.sub(r"^\\\{(.*)\\\}$", r"\1", text.strip()).strip()
+    if _LETTERS.fullmatch(text):
+        return Choice(frozenset(re.findall(r"[A-J]", text)))
+    match = _CHOICE.fullmatch(text)
+    if match is None:
+        return None
+    letter = match["a"] or match["b"] or match["c"] or match["d"]
+    return Choice(frozenset(letter.upper()), match["rest"].strip())
+
+
+def same_choice(gold: Choice, answer: str, equal: Callable[[str, str], bool]) -> bool:
+    """Whether the answer names the gold's letters, or, where the gold has one, its text.
+
+    Args:
+        equal: compares two texts, the gold's first.
+    """
+    chosen = read_choice(answer)
+    if chosen is None and len(gold.letters) > 1 and _TOGETHER.fullmatch(answer):
+        chosen = Choice(frozenset(answer))
+    if chosen is None:
+        return bool(gold.rest) and equal(gold.rest, answer)
+    if chosen.letters != gold.letters:
+        return False
+    if re.search(r"\b(?:or|and|maybe|not)\b|\([A-J]\)", chosen.rest):
+        return False
+    return not (gold.rest and chosen.rest) or equal(gold.rest, chosen.rest)
+
+
+def words_of(text: str) -> str:
+    """A text as compared: lower case, no article in front, no full stop, one space between words."""
+    text = re.sub(r"\\[A-Za-z]+|[{}\\$]", " ", text)
+    text = " ".join(text.replace(",", " , ").split()).casefold().strip(" .!")
+    return _ARTICLE.sub("", text, count=1) if _ARTICLE.match(text) else text
+
+
+def same_words(gold: str, answer: str) -> bool:
+    """Whether two texts are the same words; those parted by commas or "and" in any order."""
+    if words_of(gold) == words_of(answer):
+        return True
+    lists = [re.split(r"\s*(?:,|;|\band\b)\s*", words_of(text)) for text in (gold, answer)]
+    parts = [sorted(words_of(part) for part in parts if part) for parts in lists]
+    return len(parts[0]) > 1 and parts[0] == parts[1]
+
+
+def is_text(raw: str, spelled: str) -> bool:
+    r"""Whether a gold is meant as words: all of it letters, with a word in it, or set in `\text{…}`."""
+    from rewards.math.forms import is_wordy
+
+    bare = spelling.squash(spelled)
+    letters = re.fullmatch(r"[^\W\d_][^\W\d_ ,.;'’-]*(?:[ ,.;'’-]+[^\W\d_]*)*", bare) is not None
+    in_text = re.fullmatch(r"\$?\\(?:text|mathrm|mbox|textbf)\s*\{[^{}\d]*\}\$?", raw.strip()) is not None
+    return letters and (in_text or is_wordy(bare))
