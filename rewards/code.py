@@ -34,7 +34,7 @@ def code(
     *,
     share: bool = False,
     seconds: float = 4.0,
-    memory: int = 512,
+    program_mib: int = 512,
     **columns: Any,
 ) -> list[float | None]:
     """1 where the completion's program passes all tests of its row, else 0; None where the row has none.
@@ -56,7 +56,7 @@ def code(
         test_setup: [G] code to run before assertions.
         share: the score is the share of tests passed; without it, trying stops at the first failure.
         seconds: wall time that all tests of one completion may take together.
-        memory: MiB of address space that the program may map.
+        program_mib: MiB of address space that the program may map.
 
     Returns:
         [G] scores.
@@ -69,7 +69,7 @@ def code(
     nothing = [None] * len(completions)
     rows = zip(tests, test_setup or nothing, entry_point or nothing, strict=True)
     cases = [read_case(*row) for row in rows]
-    limits = Limits(seconds, memory)
+    limits = Limits(seconds, program_mib)
     scores: list[float | None] = []
     logged: dict[str, list[Any]] = {name: [] for name in ("verdict", "passed", "total", "first_failure")}
     for completion, case in zip(completions, cases, strict=True):

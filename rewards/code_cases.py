@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+TESTING = ast.Assert | ast.Call | ast.For | ast.While | ast.With | ast.Try  # at the top level of a test
 FORMS = "Write [{input, output}, …], {inputs, outputs}, a list of assertions, or code that defines check()"
+CALLS = "Write them as assertions: assert f(1) == 2"
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,12 @@ def read_case(tests: Any, setup: Any = None, entry_point: Any = None) -> Pairs |
     if isinstance(tests, str):
         return _check_function(tests, _joined(setup), str(entry_point or ""))
     if all(isinstance(test, Mapping) for test in tests):
+        if any(test.get("testtype") == "functional" for test in tests):
+            raise ValueError(f"column tests holds calls with their results. {CALLS}")
         return Pairs(tuple((_text(test, "input"), _text(test, "output")) for test in tests))
     if not all(isinstance(test, str) for test in tests):
         raise ValueError(f"column tests holds {type(tests[0]).__name__}. {FORMS}")
-    made = Assertions(tuple(tests), _joined(setup), str(entry_point or ""))
-    for source in (made.setup, *made.tests):
-        _compiled(source)
-    return made
+    return _assertions(tests, _joined(setup), str(entry_point or ""))
 
 
 def _parsed(tests: Any) -> Any:
@@ -85,6 +87,8 @@ def _parsed(tests: Any) -> Any:
 
 
 def _transposed(tests: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if tests.get("fn_name"):
+        raise ValueError(f"column tests holds calls of {tests['fn_name']!r} with their results. {CALLS}")
     inputs, outputs = tests.get("inputs"), tests.get("outputs")
     if inputs is None or outputs is None or len(inputs) != len(outputs):
         raise ValueError(f"column tests holds {', '.join(map(str, tests))}. {FORMS}")
@@ -101,14 +105,31 @@ def _text(test: Mapping[str, Any], name: str) -> str:
 
 
 def _check_function(code: str, setup: str, entry_point: str) -> Assertions:
-    tree = _compiled(code)
-    _compiled(setup)
-    defined = any(isinstance(node, ast.FunctionDef) and node.name == "check" for node in tree.body)
-    if not defined:
-        return Assertions((code,), setup, entry_point)
+    defined = [node.name for node in _compiled(code).body if isinstance(node, ast.FunctionDef)]
+    if "check" not in defined:
+        return _assertions([code], setup, entry_point)
     if not entry_point.isidentifier():
         raise ValueError("tests define check(candidate), and column entry_point names no function")
-    return Assertions((f"{code}\n\ncheck({entry_point})",), setup, entry_point)
+    return _assertions([f"{code}\n\ncheck({entry_point})"], setup, entry_point)
+
+
+def _assertions(tests: Sequence[str], setup: str, entry_point: str) -> Assertions:
+    """Refuses what would fail every program, or none."""
+    for test in tests:
+        steps = [node.value if isinstance(node, ast.Expr) else node for node in _compiled(test).body]
+        if not any(isinstance(step, TESTING) for step in steps):
+            raise ValueError(f"a test asserts nothing and calls nothing: {test!r:.80}")
+    for tree in map(_compiled, (setup, *tests)):
+        for name in _imported(tree) - sys.stdlib_module_names:
+            raise ValueError(f"a test imports {name!r}; the sandbox has the standard library alone")
+    return Assertions(tuple(tests), setup, entry_point)
+
+
+def _imported(tree: ast.Module) -> set[str]:
+    nodes = list(ast.walk(tree))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "." for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {name.split(".")[0] for name in names}
 
 
 def _joined(setup: Any) -> str:

@@ -2,7 +2,8 @@
 
 Inside there is the Python that runs us with its standard library, the system's libraries, /dev/null, and an
 empty folder /box of 64 MiB in memory. No network, no other file, no process but its own and none to be made,
-no terminal, no environment. What stays open: the kernel itself, and the time until the deadline.
+no terminal, no environment. What stays open: the kernel itself, the time until the
+deadline and, where we are root, threads as many as fit into the memory.
 
     sandbox ── bwrap ── init of a process namespace ── python, limits set ── rewards.inside.MODULE
        │                                                                          │
@@ -152,7 +153,7 @@ def refusal() -> RuleError | None:
         return RuleError(what, "", "Use Linux on x86_64")
     if shutil.which("bwrap") is None:
         return RuleError("bubblewrap is not installed", "", "Install it (Debian: apt install bubblewrap)")
-    instead = "Let unprivileged user namespaces through (a container's seccomp profile, a sysctl)"
+    instead = "Allow user namespaces (a container's seccomp profile, a sysctl), with bubblewrap 0.7 or newer"
     try:
         with Sandboxed("hello", [], Limits(20.0, 256)) as trial:
             code, said = trial.wait(), trial.output()

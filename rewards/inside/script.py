@@ -6,7 +6,6 @@ import site
 import sys
 from collections.abc import Sequence
 
-import __main__
 from rewards.inside import limits
 
 
@@ -18,7 +17,7 @@ def main(arguments: Sequence[str]) -> None:
     limits.apply(memory, seconds)
     site.setquit()  # programs call exit(), which -S leaves out
     sys.argv[:] = ["program.py"]
-    space = vars(__main__)
+    space = vars(sys.modules["__main__"])
     for name in [name for name in space if not name.startswith("__")]:
         del space[name]  # of ours: it must import what it uses
     exec(compile(source, "program.py", "exec"), space)

@@ -119,7 +119,7 @@ def test_memory_is_the_address_space():
     pairs = [{"input": "", "output": "1"}]
     score, found = logged_by(hungry, pairs)
     assert (score, found["first_failure"]) == (0.0, "test 1: MemoryError")
-    assert logged_by(hungry, pairs, memory=1024)[0] == 1.0
+    assert logged_by(hungry, pairs, program_mib=1024)[0] == 1.0
 
 
 @pytest.mark.usefixtures("sandbox_here")

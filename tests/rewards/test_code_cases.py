@@ -23,7 +23,11 @@ READ = {
     "an array": (numpy.array(["assert f(1)"], dtype=object), Assertions(("assert f(1)",), "", "")),
     "MBPP": (["assert f(1)", "assert f(2)"], Assertions(("assert f(1)", "assert f(2)"), "", "")),
     "code": ("assert f(1)", Assertions(("assert f(1)",), "", "")),
-    "code that begins as JSON does": ("[f(1)]", Assertions(("[f(1)]",), "", "")),
+    "code that begins as JSON does": (
+        "[a, b] = f(1), 2\nassert a == b",
+        Assertions(("[a, b] = f(1), 2\nassert a == b",), "", ""),
+    ),
+    "a call": ("import unittest\ng(f)", Assertions(("import unittest\ng(f)",), "", "")),
     "none": (None, None),
     "no tests": ([], None),
     "blank": ("  ", None),
@@ -54,6 +58,19 @@ REFUSED = {
     "a pair without output": ([{"input": "1"}], "output of a test is NoneType"),
     "other keys": ({"a": 1}, "holds a"),
     "uneven columns": ({"inputs": ["1"], "outputs": []}, "holds inputs, outputs"),
+    "calls as in APPS": ({"fn_name": "f", "inputs": [["1"]], "outputs": [["2"]]}, "calls of 'f'"),
+    "calls as in LiveCodeBench": (
+        [{"input": "1", "output": "2", "testtype": "functional"}],
+        "calls with their results",
+    ),
+    "a test that is never called": (["def test_f():\n    assert f(1)"], "asserts nothing and calls nothing"),
+    "a test behind a name": (
+        "def test():\n    assert f(1)\nif __name__ == '__main__':\n    test()",
+        "asserts nothing and calls nothing",
+    ),
+    "a comment": (["# assert f(1)"], "asserts nothing"),
+    "another library": (["import numpy.linalg\nassert f(1)"], "imports 'numpy'"),
+    "the program as a module": (["from solution import f\nassert f(1)"], "imports 'solution'"),
     "mixed": ([LIST[0], "assert f(1)"], "holds dict"),
 }
 

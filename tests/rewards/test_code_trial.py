@@ -77,7 +77,8 @@ PASSES = {
     "expected exceptions": (
         "def f(x): raise ValueError(f'bad {x}')",
         [
-            "try:\n    f(1)\nexcept ValueError as error:\n    assert str(error) == 'bad 1'\nelse:\n    assert False"
+            "try:\n    f(1)\nexcept ValueError as error:\n    assert str(error) == 'bad 1'\n"
+            "else:\n    assert False"
         ],
     ),
     "a module that tests use": ("def f(x): return x", ["assert math.isclose(f(0.5), 0.5)"]),
