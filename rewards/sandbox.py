@@ -2,8 +2,8 @@
 
 Inside there is the Python that runs us with its standard library, the system's libraries, /dev/null, and an
 empty folder /box of 64 MiB in memory. No network, no other file, no process but its own and none to be made,
-no terminal, no environment. What stays open: the kernel itself, the time until the
-deadline and, where we are root, threads as many as fit into the memory.
+no terminal, no environment. What stays open: the kernel itself, the time until the deadline
+and, where we are root, as many threads as fit into the memory.
 
     sandbox ── bwrap ── init of a process namespace ── python, limits set ── rewards.inside.MODULE
        │                                                                          │

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -134,26 +135,82 @@ def test_a_row_whose_tests_cannot_be_read_is_no_fault_of_the_model():
     assert "column tests holds int" in rows[1][0].extras["error"]
 
 
+# Each would add rightly, could it only do what it tries, or would be believed, or would take others along.
+ATTACKS = {
+    "reads the system's files": "rows = open('/etc/passwd').read()\ndef add(a, b): return a + b",
+    "reads other processes": "rows = open('/proc/1/environ').read()\ndef add(a, b): return a + b",
+    "looks for the tests": (
+        "import glob\nfound = [open(p).read() for p in glob.glob('/**/*', recursive=True) if 'test' in p]\n"
+        "answer = [text for text in found if 'assert' + ' add' in text][0]\ndef add(a, b): return a + b"
+    ),
+    "connects": (
+        "import socket\nsocket.create_connection(('127.0.0.1', {port}), 5)\ndef add(a, b): return a + b"
+    ),
+    "writes outside": "open({outside!r}, 'w').write('x')\ndef add(a, b): return a + b",
+    "fills its folder": (
+        "for i in range(999): open(str(i), 'wb').write(bytes(1 << 20))\ndef add(a, b): return a + b"
+    ),
+    "forks": "import os\nwhile True: os.fork()",
+    "eats memory": "x = []\nwhile True: x.append(bytearray(1 << 20))",
+    "eats memory, never minding": (
+        "x = []\nwhile True:\n    try: x.append(bytearray(1 << 20))\n    except BaseException: pass"
+    ),
+    "loops": "while True: pass",
+    "sleeps": "import time\ntime.sleep(4321)",
+    "loops when called": "def add(a, b):\n    while True: pass",
+    "floods the output": "import sys\nwhile True: sys.stdout.write('x' * 1000)",
+    "floods the errors": "import sys\nwhile True:\n    try: sys.stderr.write('x' * 1000)\n    except OSError: pass",
+    "kills its parent": (
+        "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nos.kill(-1, signal.SIGKILL)\n"
+        "def add(a, b): return a"
+    ),
+    "kills itself": "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)",
+    "ends well at once": "import os\nos._exit(0)",
+    "leaves well": "import sys\nsys.exit(0)",
+    "leaves well when called": "import sys\ndef add(a, b): sys.exit(0)",
+    "equals everything": (
+        "class Yes:\n    def __eq__(self, other): return True\n    def __bool__(self): return True\n"
+        "def add(a, b): return Yes()"
+    ),
+    "changes what tests use": (
+        "import builtins, unittest\nclass Quiet(Exception): pass\nbuiltins.AssertionError = Quiet\n"
+        "builtins.all = builtins.any = builtins.bool = lambda *a: True\n"
+        "unittest.TestCase.assertEqual = lambda *a: None\ndef add(a, b): return 0"
+    ),
+    "prints a verdict": (
+        "import os\ndef add(a, b):\n    for file in range(64):\n"
+        "        try: os.write(file, b'null\\nnull\\n[\"gave\", 3]\\n')\n        except OSError: pass\n"
+        "    return 0"
+    ),
+    "swallows every exception": (
+        "def add(a, b):\n    while True:\n        try: raise KeyError\n        except BaseException: continue"
+    ),
+}
+
+
 @pytest.mark.usefixtures("sandbox_here")
-def test_hostile_programs_cost_themselves_alone_in_a_worker(workers):
-    programs = [
-        ADD,
-        "while True: pass",
-        "import os\nwhile True: os.fork()",
-        "x = []\nwhile True: x.append(bytearray(1 << 20))",
-        "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nos.kill(-1, signal.SIGKILL)",
-        "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)",
-        "import sys\nwhile True: sys.stdout.write('x' * 1000)",
-        ADD,
-    ]
-    with Runner([RuleSpec("code", {"seconds": 1.5}, timeout=60.0)], workers=1) as runner:
-        runner.infos()
-        before = workers()
-        runner.submit("k", ["q"] * 8, [fenced(each) for each in programs], {"tests": [RIGHT] * 8})
-        ((_, rows, _),) = runner.wait()
-        assert workers() == before  # none was replaced
-    assert [row[0].score for row in rows] == [1.0, *[0.0] * 6, 1.0]
-    assert {row[0].status for row in rows} == {"ok"}
+def test_attacks_score_nought_and_cost_themselves_alone(workers, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        words = {"{port}": str(server.getsockname()[1]), "{outside!r}": repr(str(tmp_path / "outside"))}
+        programs = []
+        for attack in ATTACKS.values():
+            for word, value in words.items():
+                attack = attack.replace(word, value)
+            programs += [attack, ADD]
+        with Runner([RuleSpec("code", {"seconds": 1.5}, timeout=240.0)], workers=1) as runner:
+            runner.infos()
+            before = workers()
+            texts, tests = [fenced(each) for each in programs], [RIGHT] * len(programs)
+            runner.submit("k", ["q"] * len(programs), texts, {"tests": tests})
+            ((_, rows, _),) = runner.wait()
+            assert workers() == before  # none was replaced
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert not (tmp_path / "outside").exists()
+    found = {name: (rows[2 * at][0], rows[2 * at + 1][0]) for at, name in enumerate(ATTACKS)}
+    assert {name: pair for name, pair in found.items() if [each.score for each in pair] != [0, 1]} == {}
+    assert {each.status for pair in found.values() for each in pair} == {"ok"}
 
 
 @pytest.mark.usefixtures("sandbox_here")

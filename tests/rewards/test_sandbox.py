@@ -10,11 +10,13 @@ import sys
 
 import pytest
 
+from rewards import network
 from rewards.inside import limits
 from rewards.sandbox import BOX_BYTES, Limits, Sandboxed, memory_file
 from rewards.seccomp import CLONE3, REFUSED, refusing_filter
 
 pytestmark = pytest.mark.usefixtures("sandbox_here")
+PATHS = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 def sandboxed(source, stdin=b"", seconds=20.0, memory=512):
@@ -164,8 +166,33 @@ def test_the_filter_is_whole_instructions():
 
 def test_processor_time_is_limited():
     source = "from rewards.inside import limits\nlimits.apply(512, 1)\nwhile True: pass"
-    done = subprocess.run([sys.executable, "-c", source], env={"PYTHONPATH": os.pathsep.join(sys.path)})
+    done = subprocess.run([sys.executable, "-c", source], env=PATHS)
     assert -done.returncode in (9, 24)  # SIGKILL, SIGXCPU
+
+
+@pytest.mark.parametrize("way", network.WAYS)
+def test_it_starts_where_the_network_is_gone_and_memory_is_limited(way):
+    """As in a worker of the runner, under either way of taking its network away."""
+    source = (
+        "import resource\nfrom rewards import network, sandbox\n"
+        f"try: network.WAYS[{way!r}]()\nexcept OSError: print('refused')\nelse:\n"
+        "    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
+        "    print(sandbox.refusal())"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, env=PATHS)
+    if done.stdout == "refused\n":
+        pytest.skip(f"hardware: this kernel allows no {way}")
+    assert done.stdout == "None\n", done.stderr
+
+
+def test_a_lower_limit_of_the_systems_stays():
+    source = (
+        "import resource as r\nfrom rewards.inside import limits\n"
+        "r.setrlimit(r.RLIMIT_AS, (1 << 30, 1 << 30))\nlimits.apply(4096, 60)\n"
+        "print(*r.getrlimit(r.RLIMIT_AS), *r.getrlimit(r.RLIMIT_NPROC))"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, env=PATHS)
+    assert done.stdout.split() == [str(1 << 30)] * 2 + [str(limits.THREADS)] * 2, done.stderr
 
 
 def test_leaving_it_ends_it(eventually):
