@@ -159,7 +159,9 @@ ATTACKS = {
     "sleeps": "import time\ntime.sleep(4321)",
     "loops when called": "def add(a, b):\n    while True: pass",
     "floods the output": "import sys\nwhile True: sys.stdout.write('x' * 1000)",
-    "floods the errors": "import sys\nwhile True:\n    try: sys.stderr.write('x' * 1000)\n    except OSError: pass",
+    "floods the errors": (
+        "import sys\nwhile True:\n    try: sys.stderr.write('x' * 1000)\n    except OSError: pass"
+    ),
     "kills its parent": (
         "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nos.kill(-1, signal.SIGKILL)\n"
         "def add(a, b): return a"
