@@ -73,6 +73,8 @@ def _agree(left: Form, right: Form, sign: str) -> bool:
     try:
         if isinstance(left, Based) and isinstance(right, Based):
             return left.value == right.value
+        if isinstance(left, Value) and isinstance(right, Based):
+            return right.value is not None and same_value(left.node, Number(right.value))
         if same(left, right):
             return True
         if isinstance(left, Value) and isinstance(right, Value):
@@ -141,14 +143,15 @@ def matched(gold: Sequence[T], answer: Sequence[T], equal: Callable[[T, T], bool
 
 def _same_several(gold: Form, answer: Form) -> bool | None:
     """Lists and sets in any order, tuples in theirs."""
-    gold, answer = _as_tuple(gold, answer), _as_tuple(answer, gold)
+    if not _may_be_interval(gold):  # no vector is one
+        gold, answer = _as_tuple(gold, answer), _as_tuple(answer, gold)
     if isinstance(gold, Several) != isinstance(answer, Several):
         return _single(gold, answer)
     if not isinstance(gold, Several) or not isinstance(answer, Several):
         return None
     kinds = {gold.kind, answer.kind}
     if kinds == {"set", "tuple"} or len(gold.items) != len(answer.items):
-        return False
+        return _is_point(gold, answer) or _is_point(answer, gold)
     if kinds == {"list", "tuple"} and len(gold.items) == 2 and "[]" in (gold.brackets, answer.brackets):
         return False  # an interval is no pair of values
     if "tuple" in kinds or _names_given_by_one(gold, answer):
@@ -156,6 +159,23 @@ def _same_several(gold: Form, answer: Form) -> bool | None:
             return False
         return all(same(a, b) for a, b in zip(gold.items, answer.items, strict=True))
     return matched(gold.items, answer.items, same)
+
+
+def _may_be_interval(form: Form) -> bool:
+    pair = isinstance(form, Several) and form.brackets == "[]" and len(form.items) == 2
+    return pair and all(isinstance(item, Value) for item in form.items)  # type: ignore[union-attr]
+
+
+def _is_point(one: Several, other: Several) -> bool:
+    """Whether a set of one value is written as the interval from it to itself."""
+    ends = [item for item in other.items if isinstance(item, Value)]
+    return (
+        one.kind == "set"
+        and len(one.items) == 1
+        and other.brackets == "[]"
+        and len(ends) == len(other.items) == 2
+        and all(same(one.items[0], end) for end in ends)
+    )
 
 
 def _single(gold: Form, answer: Form) -> bool | None:

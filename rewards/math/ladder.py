@@ -18,7 +18,7 @@ from typing import Literal
 from rewards.math import clock, symbolic, words
 from rewards.math.compare import same
 from rewards.math.evaluate import Unknown
-from rewards.math.forms import Relation, Words
+from rewards.math.forms import Based, Relation, Words
 from rewards.math.names import is_name
 from rewards.math.read import read
 from rewards.math.spelling import MAX_LENGTH, spell, squash
@@ -127,6 +127,8 @@ def _equal(gold: str, answer: str) -> bool:
 
 def _by_value(gold: str, answer: str) -> Verdict:
     left, right = read(gold), read(answer)
+    if isinstance(left, Based) and squash(answer).upper() == left.digits:  # 1E3 is digits here, no power
+        return Verdict(RIGHT, "value")
     if not _unread(left) and not _unread(right):
         try:
             return Verdict(_outcome(same(left, right)), "value")
@@ -139,7 +141,12 @@ def _by_value(gold: str, answer: str) -> Verdict:
     if not symbolic.readable(gold):
         only_the_answer = _unread(right) and not _unread(left)
         return Verdict(WRONG if only_the_answer else UNGRADED, "math_verify")
+    if _BELOW.search(gold + answer):
+        return Verdict(WRONG, "math_verify")
     return Verdict(_outcome(symbolic.equal(gold, answer)), "math_verify")
+
+
+_BELOW = re.compile(r"[\d})\]] ?_")  # math-verify drops what stands below a number
 
 
 def _unread(form: object) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import replace
+from fractions import Fraction
 
 from rewards.math import spelling
 from rewards.math.forms import (
@@ -23,7 +24,7 @@ from rewards.math.parse import parse
 from rewards.math.phrases import as_formula
 from rewards.math.spans import as_spans, merged, met, outside
 from rewards.math.tokens import Unreadable
-from rewards.math.tree import Number, has_sign_pair, with_sign
+from rewards.math.tree import Matrix, Number, has_sign_pair, with_sign
 from rewards.math.units import compound, split_unit
 from rewards.math.words import is_wordy
 
@@ -47,11 +48,13 @@ _BASES = {
     "eleven": 11, "twelve": 12, "sixteen": 16, "bin": 2, "oct": 8, "hex": 16,
     "binary": 2, "octal": 8, "hexadecimal": 16,
 }  # fmt: skip
-_DIGITS = r"[0-9][0-9A-Fa-f, ]*(?:\.[0-9A-Fa-f]+)?|[A-Fa-f][0-9A-Fa-f]+|\.[0-9A-Fa-f]+"
+_DIGITS = r"[0-9][0-9A-Fa-f, ]*(?:\.[0-9A-Fa-f]+)?|[A-Fa-f][0-9A-Fa-f ]*[0-9A-Fa-f]|\.[0-9A-Fa-f]+"
 _BASE_WORD = r"\(?\s*(?:in )?(?:base[ -]?(?P<said>\d{1,2}|[a-z]+)|(?P<word>binary|octal|hexadecimal))\s*\)?"
+_BELOW = r"_\s*\{?\s*\(?\s*(?:base )?\s*(?P<below>-?\d{1,2}|[a-z]+)\s*\)?\s*\}?\s*\)?"
+_AGAIN = r"(?:\s*\((?:in )?(?:base|bin|oct|hex)[a-z]* ?\w*\))?"
 _BASED = re.compile(
-    rf"\(?(?P<sign>-?)\s*\(?\s*(?:\\overline\{{ ?)?(?P<digits>{_DIGITS})\s*\}}?\s*\)?\s*"
-    rf"(?:_\s*\{{?\s*\(?\s*(?:base )?\s*(?P<below>\d{{1,2}}|[a-z]+)\s*\)?\s*\}}?\s*\)?|{_BASE_WORD})"
+    rf"[(\[]?(?P<sign>-?)\s*\(?\s*(?:\\overline\{{ ?)?(?P<digits>{_DIGITS})\s*\}}?\s*[)\]]?\s*"
+    rf"(?:{_BELOW}{_AGAIN}|{_BASE_WORD})"
 )
 _PREFIXED = re.compile(r"(?P<sign>-?)0(?P<prefix>[bBoOxX])(?P<digits>[0-9A-Fa-f]+)")
 _PREFIXES = {"b": 2, "o": 8, "x": 16}
@@ -258,13 +261,18 @@ def _based(text: str, depth: int) -> Form | None:
     match = prefixed or _BASED.fullmatch(text)
     if match is None:
         return None
+    digits = re.sub("[, ]", "", match["digits"]).upper()
+    base: int | str
     if prefixed:
         base = _PREFIXES[match["prefix"].lower()]
     else:
         name = match["below"] or match["said"] or match["word"]
-        base = int(name) if name.isdigit() else _BASES.get(name, 0)
-    digits = re.sub("[, ]", "", match["digits"]).upper()
-    if not 2 <= base <= 16 or any(int(digit, 16) >= base for digit in digits.replace(".", "")):
+        base = int(name) if name.lstrip("-").isdigit() else _BASES.get(name, name)
+    if isinstance(base, int) and (
+        not 2 <= abs(base) <= 16 or any(int(digit, 16) >= abs(base) for digit in digits.replace(".", ""))
+    ):
+        return None
+    if isinstance(base, str) and len(base) > 1:
         return None
     if "." in digits:
         digits = digits.rstrip("0").removesuffix(".")
@@ -284,7 +292,13 @@ def _ratio(text: str, depth: int) -> Form | None:
         return None
 
 
+_ZERO = re.compile(r"0 ?_ ?\{ ?([1-9]) ?(?:\\times|x) ?([1-9]) ?\}")
+
+
 def _value(text: str, depth: int) -> Form | None:
+    zero = _ZERO.fullmatch(text)
+    if zero:
+        return Value(Matrix(((Number(Fraction(0)),) * int(zero[2]),) * int(zero[1])))
     value, unit = split_unit(text)
     for candidate, its_unit in ((value, unit), (text, None)):
         try:

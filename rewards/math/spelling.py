@@ -15,7 +15,7 @@ MAX_LENGTH = 2000  # characters of an answer that is read; golds of the usual se
 _LETTERS = r"(?![A-Za-z])"
 _STYLES = (
     r"\\(?:text(?:bf|it|rm|normal|sf|tt)?|math(?:rm|bf|it|sf|tt|normal)|[mh]box"
-    r"|operatorname\*?|boldsymbol|bm)"
+    r"|operatorname\*?|boldsymbol|bm|underline)"
 )
 _REWRITE = [
     (re.compile(pattern), by)
@@ -28,7 +28,8 @@ _REWRITE = [
         (r"\}\s+(?=\{)", "}"),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
-        (rf"\\(?:inf|infin|infinity){_LETTERS}|(?<![A-Za-z\\])infinity\b", r"\\infty "),
+        (rf"\\(?:inf|infin|infinity){_LETTERS}|(?<![A-Za-z\\])inf(?:inity)?\b", r"\\infty "),
+        (rf"\\big(cup|cap){_LETTERS}", r"\\\1 "),
         (rf"\\lbrack{_LETTERS}", "["),
         (rf"\\rbrack{_LETTERS}", "]"),
         (
