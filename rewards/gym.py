@@ -76,9 +76,9 @@ def gym(
 
         r_i = 1[s(final(o_i)) >= 1];  with partial, max(0, (s(final(o_i)) - f) / (1 - f)),  f = s("?")
 
-    s is the scorer of the row's task, f what it gives to garbage. Where f is 1, the answer must equal the gold.
-    Where s raises, the score is 0; where it gives less than 1 to the row's own gold, None. Answers that a
-    scorer evaluates may compute and nothing else (rewards/plain_eval.py). Logs for each completion its
+    s is the scorer of the row's task, f what it gives to garbage. Where f is 1, the answer must equal the
+    gold. Where s raises, the score is 0; where it gives less than 1 to the row's own gold, None. Answers that
+    a scorer evaluates may compute and nothing else (rewards/plain_eval.py). Logs for each completion its
     `verdict` (right, wrong, unextracted, ungraded), `scorer_score`, the `extracted` answer and a `fault`.
 
     Source: reasoning-gym, arXiv:2505.24760 (verifiers of its tasks); the floor is our own.

@@ -1,8 +1,8 @@
 """Lets code that others evaluate compute, and do nothing else.
 
-Nine of reasoning-gym's scorers hand an answer to `eval` or to sympy's parser, which evaluates it too: an answer
-could open files or start programs. Inside `plain_eval` the interpreter's own audit events (PEP 578) show every
-text before it is evaluated, however it came there, and what is more than arithmetic is refused.
+Nine of reasoning-gym's scorers hand an answer to `eval` or to sympy's parser, which evaluates it too: an
+answer could open files or start programs. Inside `plain_eval` the interpreter's own audit events (PEP 578)
+show every text before it is evaluated, however it came there, and what is more than arithmetic is refused.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ NODES = (
     ast.Expression, ast.Constant, ast.UnaryOp, ast.unaryop, ast.BinOp, ast.operator,
     ast.List, ast.Tuple, ast.Set, ast.Dict, ast.Load,
 )  # fmt: skip
-# What sympy's parser may call: constructors that it writes itself, and functions that take numbers only. A text
-# as their argument is parsed once more, and shown here once more.
+# What sympy's parser may call: constructors that it writes itself, and functions that take numbers only. A
+# text as their argument is parsed once more, and shown here once more. No Integral: it would answer itself.
 FUNCTIONS = frozenset(
     "Integer Float Rational Symbol Function Abs exp log ln sqrt cbrt root factorial binomial pi oo "
-    "sin cos tan cot sec csc asin acos atan acot sinh cosh tanh asinh acosh atanh floor ceiling Min Max".split()
+    "sin cos tan cot sec csc asin acos atan acot sinh cosh tanh asinh acosh atanh".split()
 )
 OWN = "from sympy import *"  # how the parser itself fills its table of names
 
@@ -38,8 +38,8 @@ class Refused(Exception):
 def plain_eval() -> Iterator[list[str]]:
     """Inside, `eval` in watched packages raises Refused for a text that is more than arithmetic.
 
-    Gives the list of what was refused; many callers swallow the exception. Holds for this thread. The hook stays
-    in the process for good, as such hooks do, and is idle outside.
+    Gives the list of what was refused; many callers swallow the exception. Holds for this thread. The hook
+    stays in the process for good, as such hooks do, and is idle outside.
     """
     global _hooked
     if not _hooked:

@@ -1,4 +1,4 @@
-"""reasoning-gym's scorers as a rule: every task's own golds, garbage, what raises, hangs, or would run code."""
+"""reasoning-gym's scorers as a rule: all tasks' golds, garbage, what raises, hangs, or would run code."""
 
 from __future__ import annotations
 
@@ -269,7 +269,7 @@ def test_a_row_says_its_task_and_what_it_was_made_with():
     assert scored([entry], [entry["answer"]], task=["puzzle24"], task_options=options)[0] == [1.0]
     with pytest.raises(RuleError, match="a row does not say its task"):
         scored([entry], ["1"])
-    with pytest.raises(RuleError, match="no task 'puzle24'. Did you mean 'puzzle24'"):
+    with pytest.raises(RuleError, match=r"no task 'puzle24'\. Did you mean 'puzzle24'"):
         scored([entry], ["1"], task=["puzle24"])
     with pytest.raises(RuleError, match="gym: puzzle24: the task's options do not fit"):
         scored([entry], ["1"], task=["puzzle24"], task_options=[{"most": 20}])
