@@ -108,6 +108,7 @@ def combine(
 
     combined.__name__ = "combine"
     combined.grades_answer = bool(graders)  # type: ignore[attr-defined]
+    combined.ours = all(info.ours for info in infos.values())  # type: ignore[attr-defined]
     combined.gold_extra = "graded"  # type: ignore[attr-defined]
     combined.whole_group = any(info.whole_group for info in infos.values())  # type: ignore[attr-defined]
     combined.warm = lambda: _warm(loaded)  # type: ignore[attr-defined]

@@ -69,6 +69,7 @@ def load(spec: str, options: Mapping[str, Any], folder: Path | None = None) -> L
             grades_answer=bool(getattr(function, "grades_answer", False)),
             whole_group=bool(getattr(function, "whole_group", False)),
             gold_extra=str(getattr(function, "gold_extra", "")),
+            ours=bool(getattr(function, "ours", ":" not in spec)),
         ),
         named=frozenset(named),
         required=frozenset(n for n, p in named.items() if p.default is Parameter.empty),

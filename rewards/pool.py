@@ -3,7 +3,7 @@
     submit ─► queue ─► idle worker ─► a message a rule ─► cells of the group ─► finished groups
                 ▲                          │
                 ├── one job a completion ◄─┤ (overrun, crash or exception on several completions)
-                └── a harmless answer ◄────┘ (overrun or crash on one completion: is the gold at fault?)
+                └── a harmless answer ◄────┘ (one completion alone failed: is the gold at fault?)
 
 Rules that may use the network have workers and a queue of their own.
 
@@ -189,7 +189,8 @@ class Pool:
             self._failed(job, rule, FAILED[message["kind"]], message["error"], message["seconds"])
             return
         if job.failed is not None:  # the harmless answer passed: the completion was at fault
-            self._settle(job, rule, job.failed)
+            blamed: Status = "crash" if job.failed.status == "error" else job.failed.status
+            self._settle(job, rule, replace(job.failed, status=blamed))
             return
         seconds = message["seconds"] / len(job.rows)
         for row, score, extras in zip(job.rows, message["scores"], message["extras"], strict=True):
@@ -200,8 +201,9 @@ class Pool:
     def _failed(self, job: Job, rule: int, status: Status, error: str, seconds: float) -> None:
         """Scores a failed call, or finds out first what is at fault.
 
-        Several completions are tried one by one. Where one hung or crashed a rule that grades answers, a
-        harmless answer is tried in its place: if that fails too, the gold is at fault, or the rule.
+        Several completions are tried one by one. Where one hung or crashed a rule that grades answers, or
+        made a rule of ours raise, a harmless answer is tried in its place: if that fails too, the gold is at
+        fault, or the rule. What another rule raises is its own affair.
         """
         info, queue = self._infos[rule], self._queues[self._rules[rule].network]
         if job.failed is not None:
@@ -211,14 +213,14 @@ class Pool:
             self._settle(job, rule, replace(job.failed, score=None, extras={"error": words}))
         elif len(job.rows) > 1 and not info.whole_group:
             queue.extendleft(Job(job.group, (rule,), (row,)) for row in reversed(job.rows))
+        elif status == "error" and not info.ours:
+            self._settle(job, rule, Score(None, status, seconds / len(job.rows), {"error": error}))
         else:
-            score = Score(
-                None if status == "error" else 0.0, status, seconds / len(job.rows), {"error": error}
-            )
-            if status == "error" or not info.grades_answer:
-                self._settle(job, rule, score)
-            else:
+            score = Score(0.0, status, seconds / len(job.rows), {"error": error})
+            if status == "error" or info.grades_answer:
                 queue.appendleft(Job(job.group, (rule,), job.rows, failed=score))
+            else:
+                self._settle(job, rule, score)
 
     def _settle(self, job: Job, rule: int, score: Score) -> None:
         """Gives every completion of a job the same score."""

@@ -14,9 +14,10 @@ class Score:
     """One rule's judgement of one completion.
 
     status says how it came about: `ok` a number; `none` the rule does not apply; `timeout` and `crash` this
-    completion hung, or killed the worker, or broke the limits of memory or recursion, and scores 0, or this
-    would escape punishment (None where the gold turned out to be at fault); `error` the rule raised, which is
-    no fault of the model: score None. The reason is extras["error"].
+    completion hung, or killed the worker, or broke the limits of memory or recursion, or made a rule of this
+    package raise, and scores 0, or this would escape punishment (None where the gold turned out to be at
+    fault); `error` the rule raised, which is no fault of the model: score None. The reason is
+    extras["error"].
     """
 
     score: float | None
@@ -49,6 +50,7 @@ class RuleInfo:
     grades_answer: bool
     whole_group: bool
     gold_extra: str = ""  # what of a gold must be 1: this of the extras, or the score
+    ours: bool = False  # a rule of this package: it raises on a completion only where that one breaks it
 
 
 def unique(names: Sequence[str]) -> list[str]:

@@ -30,6 +30,10 @@ class Unknown(ValueError):
     """The value cannot be computed: too large, undefined, or not a number."""
 
 
+class TooLarge(Unknown):
+    """The value is finite and beyond all that is computed here."""
+
+
 def exact(node: Node) -> Fraction:
     """The rational value of an expression. Raises Unknown where it has none, or a far too long one."""
     if isinstance(node, Number):
@@ -189,7 +193,7 @@ _COMPARE = {
 def _limit(args: list[Any], bits: int, mp: Any) -> None:
     """Refuses what would take for ever: the last argument is the exponent, or the only one."""
     if args[-1] and mp.isfinite(args[-1]) and mp.mag(args[-1]) > bits:
-        raise Unknown("too large")
+        raise TooLarge("too large")
 
 
 @functools.lru_cache(maxsize=4)

@@ -17,11 +17,14 @@ from typing import Literal
 
 from rewards.math import clock, symbolic, words
 from rewards.math.compare import same
-from rewards.math.evaluate import Unknown
-from rewards.math.forms import Based, Relation, Words
+from rewards.math.evaluate import TooLarge, Unknown
+from rewards.math.forms import Based, Form, Relation, Words
 from rewards.math.names import is_name
 from rewards.math.read import read
 from rewards.math.spelling import MAX_LENGTH, spell, squash
+
+_BELOW = re.compile(r"[\d})\]] ?_")  # math-verify drops what stands below a number
+MAX_LOOSE = 300  # characters of an answer at the last rung, whose time grows fast with them
 
 Outcome = Literal["right", "wrong", "ungraded"]
 Rung = Literal["string", "number", "words", "value", "math_verify"]
@@ -130,23 +133,33 @@ def _by_value(gold: str, answer: str) -> Verdict:
     if isinstance(left, Based) and squash(answer).upper() == left.digits:  # 1E3 is digits here, no power
         return Verdict(RIGHT, "value")
     if not _unread(left) and not _unread(right):
-        try:
-            return Verdict(_outcome(same(left, right)), "value")
-        except Unknown:
-            pass
+        verdict = _same(left, right)
+        if verdict is not None:
+            return Verdict(_outcome(verdict), "value")
     elif not _unread(left) and _is_prose(answer):
         return Verdict(WRONG, "value")
     elif _unread(left) and _is_prose(gold):
         return Verdict(_outcome(words.same_words(gold, answer)), "words")
     if not symbolic.readable(gold):
-        only_the_answer = _unread(right) and not _unread(left)
+        # only the answer's fault where the gold has a value: what cannot be computed must not go unpunished
+        only_the_answer = not _unread(left) and (_unread(right) or _same(left, left) is not None)
         return Verdict(WRONG if only_the_answer else UNGRADED, "math_verify")
-    if _BELOW.search(gold + answer):
+    if len(answer) > max(MAX_LOOSE, 2 * len(gold)) or _BELOW.search(gold + answer):
         return Verdict(WRONG, "math_verify")
     return Verdict(_outcome(symbolic.equal(gold, answer)), "math_verify")
 
 
-_BELOW = re.compile(r"[\d})\]] ?_")  # math-verify drops what stands below a number
+def _same(gold: Form, answer: Form) -> bool | None:
+    """Whether both state the same; None where a value is unknown, or a formula too deep for the stack.
+
+    An answer too large to compute is no gold that can be computed: `9^{9^{9^9}}` need not be tried further.
+    """
+    try:
+        return same(gold, answer)
+    except TooLarge:
+        return None if answer is gold or _same(gold, gold) is None else False
+    except (Unknown, RecursionError):
+        return None
 
 
 def _unread(form: object) -> bool:

@@ -23,6 +23,7 @@ class Token:
 
 
 MAX_DIGITS = 4000  # beyond, Python itself refuses to read an integer
+MAX_EXPONENT = 4  # digits of it: two hundred terms of 1e99999 take seconds
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+|\\[,;:! ])
@@ -66,7 +67,7 @@ def _token(kind: str, text: str, spaced: bool) -> Token:
 
 def _number(text: str, spaced: bool) -> Token:
     mantissa, _, exponent = text.lower().partition("e")
-    if len(exponent) > 5:
+    if len(exponent.lstrip("+-")) > MAX_EXPONENT:
         raise Unreadable("an exponent of many digits")
     places = len(mantissa.partition(".")[2]) if "." in mantissa else None
     value = Fraction(mantissa.removesuffix(".") or "0")

@@ -231,6 +231,9 @@ _HEAD = re.compile(
 )
 
 
+MAX_UNIT = 120  # characters: each place where a unit may begin is tried to the end of the text
+
+
 _BRACKETED = re.compile(r"^(.*\d) ?\(([A-Za-z][A-Za-z ]+)\)$")  # 9 (apples)
 
 
@@ -270,7 +273,8 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
 def _starts(text: str) -> list[int]:
     """Where a unit may begin: at a sign of its own, or at a word that no letter or backslash precedes."""
     pattern = re.compile(r"(?<![A-Za-z\\µμ])[A-Za-zµμ]|[%¢€£₹¥₩/']|\^\s*\\circ")
-    return [match.start() for match in pattern.finditer(text) if text[: match.start()].strip()]
+    starts = [match.start() for match in pattern.finditer(text) if text[: match.start()].strip()]
+    return [start for start in starts if len(text) - start <= MAX_UNIT]
 
 
 def _fits(value: str, unit_text: str, spaced: bool, unit: Unit) -> bool:

@@ -14,7 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewards.accuracy import accuracy, grade
-from rewards.math.ladder import Verdict
+from rewards.math import symbolic
+from rewards.math.forms import Words
+from rewards.math.ladder import MAX_LOOSE, Verdict
+from rewards.math.read import read
+from rewards.math.units import split_unit
 
 DATA = Path(os.environ.get("GRPO_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 
@@ -104,6 +108,56 @@ def test_golds_that_are_numbers_are_read():
 def test_hostile_text_is_wrong_and_never_raises(answer):
     completion = f"<answer>{answer}</answer>"
     assert accuracy(prompts=[""], completions=[completion], answer=["3"]) == [0.0]
+
+
+@pytest.mark.parametrize("gold", ["900", "x", "2x + 1 = y", "3:4"])
+def test_a_sum_of_hundreds_of_terms_is_no_exception(gold):
+    assert grade(gold, "+".join(["x"] * 900)).outcome == "wrong"
+
+
+@pytest.mark.parametrize("answer", ["9^{9^{9^9}}:4", r"\frac{0}{0}:4"])
+def test_what_cannot_be_computed_is_wrong_where_the_gold_can(monkeypatch, answer):
+    monkeypatch.setattr(symbolic, "readable", lambda text: False)
+    assert grade("3:4", answer).outcome == "wrong"
+    assert grade(answer, "3:4").outcome == "ungraded"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "9^{9^{9^9}}",
+        "10^{10^{10}}!",
+        r"\dfrac{5^{(5^{(5^{(5^5)})}-4)}-5}{16}",
+        r"\sin(10^{1000000})",
+        "e^{e^{99}}",
+    ],
+)
+def test_a_value_too_large_to_compute_is_no_gold_that_can_be_computed(monkeypatch, answer):
+    monkeypatch.setattr(symbolic, "equal", lambda gold, answer: gold == answer)
+    assert grade("3", answer) == Verdict("wrong", "value")
+    assert grade(answer + "+1", answer) == Verdict("wrong", "math_verify")
+
+
+def test_units_are_looked_for_near_the_end():
+    assert split_unit("4 " + "cm" + " per hour" * 13)[0] == "4"
+    assert split_unit("4 " + "cm" + " per hour" * 14)[0] != "4"
+
+
+def test_an_exponent_of_five_digits_is_not_read():
+    assert grade("10^{9999}", "1e9999") == Verdict("right", "value")
+    assert isinstance(read("1e10000"), Words)
+
+
+def test_a_long_answer_does_not_reach_the_last_rung(monkeypatch):
+    reached = []
+    monkeypatch.setattr(symbolic, "equal", lambda gold, answer: bool(reached.append(answer)))
+    for length in (MAX_LOOSE, MAX_LOOSE + 1):
+        answer = r"\int_0^1 x" + "+" * (length - 10)
+        assert grade(r"\int_0^1 x^2 dx", answer) == Verdict("wrong", "math_verify")
+    assert len(reached) == 1
+    long_gold = r"\int_0^1 x" + "+ y " * 100 + " dx"
+    grade(long_gold, long_gold + " + 1")
+    assert len(reached) == 2
 
 
 def test_an_operation_without_a_value_is_no_exception():

@@ -91,6 +91,63 @@ def test_a_rule_that_raises_gives_no_score(rule_file):
     assert [(score.score, score.status) for score in found] == [(1.0, "ok"), (None, "error")]
 
 
+OURS = """
+    import rewards.accuracy, rewards.format
+
+    def grade(gold, answer):
+        if "raise" in (gold, answer): raise ValueError("no good")
+        return verdict(gold, answer)
+    verdict, rewards.accuracy.grade = rewards.accuracy.grade, grade
+
+    def strict(text):
+        if BREAKS: raise ValueError("no good")
+        return verdict_of(text)
+    verdict_of, rewards.format.is_strict = rewards.format.is_strict, strict
+
+    def plant(completions): return [0.0] * len(completions)
+"""
+RIGHT, RAISES = r"\boxed{4}", r"\boxed{raise}"
+AT_FAULT = "; so it goes with any answer: the gold or the rule is at fault"
+
+
+def planted(rule_file, spec, completions, golds, breaks="False", **options):
+    """Scores by one of our own rules, in which a fault is planted: a file of rules loads beside it."""
+    specs = [RuleSpec(f"{rule_file(OURS.replace('BREAKS', breaks))}:plant"), RuleSpec(spec, options)]
+    with Runner(specs, workers=1) as runner:
+        runner.submit("k", ["q"] * len(completions), completions, {"answer": golds}, rules=[1])
+        ((_, rows, _),) = runner.wait()
+        return [row[0] for row in rows]
+
+
+def test_a_completion_that_makes_a_rule_of_ours_raise_scores_nought(rule_file):
+    found = planted(rule_file, "accuracy", [RIGHT, RAISES, "5"], ["4"] * 3)
+    assert [(score.score, score.status) for score in found] == [(1.0, "ok"), (0.0, "crash"), (0.0, "ok")]
+    assert found[1].extras["error"].startswith("ValueError: no good, my_rules.py line ")
+    assert found[1].ungraded
+
+
+def test_a_gold_that_makes_a_rule_of_ours_raise_costs_nobody(rule_file):
+    found = planted(rule_file, "accuracy", [RIGHT, RIGHT], ["raise", "4"])
+    assert [(score.score, score.status) for score in found] == [(None, "error"), (1.0, "ok")]
+    assert found[0].extras["error"].endswith(AT_FAULT)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "score", "status"), [('"raise" in text', 0.0, "crash"), ("True", None, "error")]
+)
+def test_a_rule_of_ours_without_a_gold_is_tried_on_a_harmless_answer_too(rule_file, breaks, score, status):
+    (found,) = planted(rule_file, "format", ["raise"], ["4"], breaks)
+    assert (found.score, found.status) == (score, status)
+
+
+@pytest.mark.parametrize(("own", "score", "status"), [("accuracy", 0.0, "crash"), ("user", None, "error")])
+def test_a_combination_is_ours_where_all_its_rules_are(rule_file, own, score, status):
+    path = rule_file(GRADER, "theirs.py")
+    entries = [{"rule": "accuracy"}, {"rule": "format" if own == "accuracy" else f"{path}:other"}]
+    (found,) = planted(rule_file, "combine", [RAISES], ["4"], rules=entries)
+    assert (found.score, found.status) == (score, status)
+
+
 def test_what_the_harmless_answer_scores_and_logs_is_not_counted(rule_file):
     path = rule_file(
         """

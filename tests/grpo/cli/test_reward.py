@@ -116,7 +116,7 @@ def test_what_a_rule_raised_is_told(grpo_reward, tmp_path):
 
 
 def test_a_hanging_completion_is_shown(grpo_reward, tmp_path):
-    rows = [{"completion": r"\boxed{9^{9^{9^9}}}", "answer": "3"}, ROWS[0]]
+    rows = [{"completion": r"\boxed{\sum_{k=1}^{10^{100}} k!}", "answer": "3"}, ROWS[0]]
     out = tmp_path / "scores.jsonl"
     result = grpo_reward("accuracy", rows, "--timeout", "0.5", "--json", "--out", str(out))
     assert json.loads(result.stdout)["statuses"] == {"timeout": 1, "ok": 1}
