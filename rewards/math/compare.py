@@ -343,8 +343,8 @@ def same_matrix(gold: Node, answer: Node) -> bool | None:
         return None
     left = left or grid_of(gold, len(right or ()))  # an identity has the size of the other side
     right = right or grid_of(answer, len(left or ()))
-    if left is None or right is None:
-        return False
+    left = left or [[gold]]  # a number is the matrix that holds it alone
+    right = right or [[answer]]
     return same_grid(left, right)
 
 

@@ -15,7 +15,7 @@ MAX_CELLS = 100  # of a result that is computed
 MAX_POWER = 12
 MAX_INVERTED = 3  # rows
 AXES = ("axisi", "axisj", "axisk")
-_IDENTITY = re.compile(r"(?:I|E|\\?mathbb1)(?:_(\d))?")
+_IDENTITY = re.compile(r"(?:I|E|\\?mathbb1)(?:_(\d)(?:\\times\1)?)?")
 ONE, ZERO = Number(Fraction(1)), Number(Fraction(0))
 
 

@@ -190,12 +190,13 @@ def _bracketed(text: str, depth: int) -> Form | None:
 
 
 _ROWS = re.compile(r"\[ ?((?:[^][;&()]+;)+[^][;&()]+)\]")
+_ROW = re.compile(r"\[ ?(-?\d+(?:[./]\d+)?(?: -?\d+(?:[./]\d+)?)+) ?\]")
 _TURNED = re.compile(r"(?P<row>[(\[].*[)\]])\s*\^\s*\{?\s*(?:T|\\top|\\intercal)\s*\}?")
 
 
 def _matlab(text: str, depth: int) -> Form | None:
     """`[2 4; 0 -1]`, a matrix with its rows parted by semicolons, and `(3,4)^T`, a row that is turned."""
-    found, turned = _ROWS.fullmatch(text), _TURNED.fullmatch(text)
+    found, turned = _ROWS.fullmatch(text) or _ROW.fullmatch(text), _TURNED.fullmatch(text)
     inside = found[1] if found else turned["row"][1:-1].replace(",", ";") if turned else ""
     rows = [re.split(r"[, ]+", row.strip(" ,")) for row in inside.split(";")]
     if not inside or (found and len(rows[0]) < 2) or len({len(row) for row in rows}) > 1:

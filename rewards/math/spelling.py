@@ -30,6 +30,8 @@ _REWRITE = [
         (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
         (rf"\\(?:inf|infin|infinity){_LETTERS}|(?<![A-Za-z\\])inf(?:inity)?\b", r"\\infty "),
         (rf"\\big(cup|cap){_LETTERS}", r"\\\1 "),
+        (r"\\begin\{array\}\s*\{(?:[^{}]|\{[^{}]*\})*\}", r"\\begin{array}"),
+        (r"\\mathbb\s*\{?\s*I\s*\}?", "I"),
         (rf"\\lbrack{_LETTERS}", "["),
         (rf"\\rbrack{_LETTERS}", "]"),
         (

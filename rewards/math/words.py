@@ -96,7 +96,10 @@ def is_wordy(text: str) -> bool:
     words = re.findall(r"[^\W\d_]+", bare)
     return (
         any(
-            (len(word) > 3 or word.lower() in ("yes", "no", "odd", "one", "two", "six", "ten", "red"))
+            (
+                len(word) > 3
+                or word.lower() in ("yes", "no", "odd", "one", "two", "six", "ten", "red", "det", "tr", "dim")
+            )
             and word.lower() not in _FUNCTION_WORDS
             and not re.fullmatch(r"(?:arc)?(?:sin|cos|tan|sqrt|log|ln|exp|pi)[xyzn]?", word)
             for word in words
