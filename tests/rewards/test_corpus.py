@@ -57,4 +57,4 @@ def test_the_grader_agrees_with_every_pair_it_was_developed_on(corpus, part):
 
 
 def test_it_agrees_with_as_many_held_out_pairs_as_published(corpus):
-    assert len(wrong_verdicts(corpus.read("held_out"))) <= 2  # docs/results.md
+    assert len(wrong_verdicts(corpus.read("held_out"))) <= 1  # docs/results.md
