@@ -24,7 +24,7 @@ from rewards.math.parse import parse
 from rewards.math.phrases import as_formula
 from rewards.math.spans import as_spans, merged, met, outside
 from rewards.math.tokens import Unreadable
-from rewards.math.tree import Matrix, Number, has_sign_pair, with_sign
+from rewards.math.tree import Matrix, Number, Op, has_sign_pair, with_sign
 from rewards.math.units import compound, split_unit
 from rewards.math.words import is_wordy
 
@@ -88,6 +88,7 @@ def _read(text: str, depth: int) -> Form:
         _relation,
         _matlab,
         _bracketed,
+        _scaled,
         _based,
         _ratio,
         _value,
@@ -205,6 +206,27 @@ def _matlab(text: str, depth: int) -> Form | None:
         rows = [[cell] for cell in rows[0]]
     cells = r" \cr ".join(" & ".join(row) for row in rows)
     return _value(rf"\begin{{bmatrix}} {cells} \end{{bmatrix}}", depth)
+
+
+_SCALED = re.compile(r"(?P<factor>[^A-Za-z(]*(?:\\(?:frac|sqrt|pi)[^A-Za-z(]*)*)(?P<tuple>\([^()]*,[^()]*\))")
+
+
+def _scaled(text: str, depth: int) -> Form | None:
+    r"""`\frac13(2,-1,2)`, a vector with a factor before it. A letter there would be its name."""
+    found = _SCALED.fullmatch(text)
+    if found is None or not found["factor"].strip():
+        return None
+    inside = _tuple(found["tuple"][1:-1], "()", depth)
+    try:
+        factor = parse(re.sub(r"(?:\\cdot|\*)\s*$", "", found["factor"]))
+    except Unreadable:
+        return None
+    if not isinstance(inside, Several):
+        return None
+    cells = [item.node for item in inside.items if isinstance(item, Value)]
+    if len(cells) < len(inside.items):
+        return None
+    return Several("tuple", tuple(Value(Op("*", (factor, cell))) for cell in cells), ",", "()")
 
 
 def _encloses(text: str) -> bool:

@@ -72,12 +72,26 @@ def words_of(text: str) -> str:
 
 
 def same_words(gold: str, answer: str) -> bool:
-    """Whether two texts are the same words; those parted by commas or "and" in any order."""
-    if words_of(gold) == words_of(answer):
+    """Whether two texts are the same words, spaces aside.
+
+    Those parted by commas or "and" in any order, but in the gold's where that has them in round brackets.
+    """
+    if _joined(words_of(gold)) == _joined(words_of(answer)):
         return True
-    lists = [re.split(r"\s*(?:,|;|\band\b)\s*", words_of(text)) for text in (gold, answer)]
-    parts = [sorted(words_of(part) for part in parts if part) for parts in lists]
-    return len(parts[0]) > 1 and parts[0] == parts[1]
+    ordered = gold.startswith("(") and gold.endswith(")")
+    lists = [_parts(text) for text in (gold, answer)]
+    if not ordered:
+        lists = [sorted(parts) for parts in lists]
+    return len(lists[0]) > 1 and lists[0] == lists[1]
+
+
+def _parts(text: str) -> list[str]:
+    parts = re.split(r"\s*(?:,|;|\band\b)\s*", words_of(re.sub(r"^\((.*)\)$", r"\1", text)))
+    return [_joined(words_of(part)) for part in parts if part]
+
+
+def _joined(words: str) -> str:
+    return words.replace(" ", "")
 
 
 def is_text(raw: str, spelled: str) -> bool:
