@@ -15,7 +15,7 @@ from rewards.registry import rule
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
-FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?```\s*", re.DOTALL)
+FENCED = re.compile(r"\s*```(?:json)?[^\S\n]*\n(.*?)\n?```\s*", re.DOTALL)
 TAGGED = re.compile(r"<answer>((?:(?!<answer>).)*)</answer>\s*\Z", re.DOTALL)
 
 

@@ -11,7 +11,8 @@ from rewards.errors import RuleError
 from rewards.registry import rule
 
 MARKS = re.compile(
-    r"\bStep \d+:|^\s*\d+[.)]\s|^\s*[-*•]\s|\b(?:First|Second|Third|Next|Then|Finally),", re.MULTILINE
+    r"\bStep \d+:|^[^\S\n]*\d+[.)]\s|^[^\S\n]*[-*•]\s|\b(?:First|Second|Third|Next|Then|Finally),",
+    re.MULTILINE,
 )
 
 

@@ -10,7 +10,8 @@ from itertools import groupby
 
 NO_WORDS = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`"  # code
-    r"|\$\$.*?\$\$|\$[^$\n]*\$|\\\[.*?\\\]|\\\(.*?\\\)|\\[A-Za-z]+"  # formulas and commands
+    r"|\$\$.*?\$\$|\$[^$\n]*\$|\\\[(?:(?!\\\[).)*?\\\]|\\\((?:(?!\\\().)*?\\\)"  # formulas
+    r"|\\[A-Za-z]+"
     r"|</?[A-Za-z_]+>|https?://\S+",
     re.DOTALL,
 )

@@ -328,6 +328,8 @@ def rounds(node: Node, places: int) -> Fraction | None:
     except Unknown:
         try:
             approximate = numeric(node, {})
+            if abs(approximate) > 10**100:  # as an integer it might fill the memory, and nothing rounds to it
+                return None
             number = Fraction(int(approximate * 10**40), 10**40)
         except (Unknown, TypeError, ValueError):
             return None

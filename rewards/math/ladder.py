@@ -50,8 +50,9 @@ def judge(gold: str, answer: str) -> Verdict:
         gold: bare, or between dollars; not in a box.
         answer: what stands in the box or tag.
     """
-    if len(answer) > MAX_LENGTH:
-        return Verdict(RIGHT if gold == answer else WRONG, "string")
+    if len(answer) > MAX_LENGTH or len(gold) > MAX_LENGTH:
+        differ = UNGRADED if len(gold) > MAX_LENGTH else WRONG
+        return Verdict(RIGHT if gold == answer else differ, "string")
     spelled_gold, spelled = spell(gold), spell(answer)
     if spelled_gold and squash(spelled_gold) == squash(spelled):
         return Verdict(RIGHT, "string")
@@ -140,9 +141,9 @@ def _by_value(gold: str, answer: str) -> Verdict:
         return Verdict(WRONG, "value")
     elif _unread(left) and _is_prose(gold):
         return Verdict(_outcome(words.same_words(gold, answer)), "words")
-    if not symbolic.readable(gold):
+    if len(gold) > 2 * MAX_LOOSE or not symbolic.readable(gold):
         # only the answer's fault where the gold has a value: what cannot be computed must not go unpunished
-        only_the_answer = not _unread(left) and (_unread(right) or _same(left, left) is not None)
+        only_the_answer = not _unread(left) and (_unread(right) or _computes(left))
         return Verdict(WRONG if only_the_answer else UNGRADED, "math_verify")
     if len(answer) > max(MAX_LOOSE, 2 * len(gold)) or _BELOW.search(gold + answer):
         return Verdict(WRONG, "math_verify")
@@ -152,14 +153,18 @@ def _by_value(gold: str, answer: str) -> Verdict:
 def _same(gold: Form, answer: Form) -> bool | None:
     """Whether both state the same; None where a value is unknown, or a formula too deep for the stack.
 
-    An answer too large to compute is no gold that can be computed: `9^{9^{9^9}}` need not be tried further.
+    What is too large to compute is nothing that can be computed: `9^{9^{9^9}}` need not be tried further.
     """
     try:
         return same(gold, answer)
     except TooLarge:
-        return None if answer is gold or _same(gold, gold) is None else False
+        return None if answer is gold or _computes(gold) == _computes(answer) else False
     except (Unknown, RecursionError):
         return None
+
+
+def _computes(form: Form) -> bool:
+    return _same(form, form) is not None
 
 
 def _unread(form: object) -> bool:
