@@ -58,16 +58,16 @@ def last_box(text: str) -> str | None:
                 found.append((command, start, token.start()))
     if not found or any(command > found[-1][0] for _, command in stack):
         return None
-    answer = _inside(text, *found[-1][1:])
+    parts = [_inside(text, *found[-1][1:])]
     base = _BASE.match(text, found[-1][2] + 1)
-    if base and answer.isalnum():
-        answer += base[0].strip()
+    if base and parts[0].isalnum():
+        parts[0] += base[0].strip()
     for (_, start, end), (command, _, _) in zip(found[-2::-1], found[:0:-1], strict=False):
         joint = _JOINT.fullmatch(text, end + 1, command) if command - end < MAX_JOINT else None
-        if joint is None or not answer:
+        if joint is None or not parts[0]:
             break
-        answer = f"{_inside(text, start, end)} {joint[2] or ','} {answer}"
-    return answer or None
+        parts += [f" {joint[2] or ','} ", _inside(text, start, end)]
+    return "".join(reversed(parts)) or None
 
 
 def _inside(text: str, start: int, end: int) -> str:

@@ -90,7 +90,7 @@ def _by_number(gold: str, answer: str) -> bool | None:
     return value == (rounded if own >= 0 else -rounded)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=512)
 def _plain(text: str) -> tuple[Fraction, int | None] | None:
     """A plain number's value and decimal places (0 for an integer, None for a fraction); else None."""
     text = _FRACTION.sub(r"\1\2\3/\4\5", text)

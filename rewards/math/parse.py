@@ -39,7 +39,7 @@ _BETWEEN = {r"\over": "/", r"\choose": "binomial"}
 _OVER = ("/", r"\div")
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=512)
 def parse(text: str) -> Node:
     """The tree of a formula. Raises Unreadable where it is none."""
     parser = _Parser(tokenise(text))

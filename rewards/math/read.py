@@ -61,7 +61,7 @@ _PREFIXES = {"b": 2, "o": 8, "x": 16}
 _RATIO = re.compile(r"\s*(?::|\bto\b|\\mathbin:)\s*")
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=512)
 def read(text: str) -> Form:
     """The form of a spelled answer. Never raises: what is no formula is Words."""
     lists = ("(" in text or "[" in text or r"\{" in text) and ", " not in text

@@ -96,7 +96,7 @@ _LEAD_IN = re.compile(
 _PLAIN = re.compile(r"[A-Za-z0-9/,+-]+(?:\.\d+)?")  # nothing in it to rewrite
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=512)
 def spell(answer: str) -> str:
     """The answer in one spelling, without what means nothing around it."""
     text = _unwrap(answer.strip())

@@ -31,7 +31,7 @@ def warm() -> None:
     equal(r"\frac{\pi}{2}", "x + 1")
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=512)
 def _parse(text: str) -> tuple[Any, ...]:
     from math_verify import parse
 
