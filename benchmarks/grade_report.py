@@ -4,7 +4,7 @@
 
 math-verify's golds are wrapped in a box (bare, it does not read a fifth of MATH-500's). `math-verify` reads
 the whole completion; `mv + extraction` gets the answer that this grader extracts, boxed. A pair that is
-ungraded, or takes longer than the limit, counts as not right.
+ungraded, or takes longer than the limit, is a miss whatever its label.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rewards.extract import final_answer
 from rewards.math import symbolic
 
 SECONDS = 5  # a pair
-Grader = Callable[[str, str], tuple[bool, str]]
+Grader = Callable[[str, str], tuple[bool | None, str]]
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Result:
     """What a grader said of a pair, and how long it took."""
 
     pair: Pair
-    right: bool
+    right: bool | None  # None: it could not say
     rung: str
     seconds: float
 
@@ -66,7 +66,7 @@ def main() -> None:
             list_misses(results["ours"])
 
 
-def ours(gold: str, completion: str) -> tuple[bool, str]:
+def ours(gold: str, completion: str) -> tuple[bool | None, str]:
     """The rule `accuracy`."""
     logged: dict[str, list[str]] = {}
     scores = accuracy(
@@ -75,7 +75,7 @@ def ours(gold: str, completion: str) -> tuple[bool, str]:
         answer=[gold],
         log_extra=lambda name, values: logged.update({name: values}),
     )
-    return scores[0] == 1.0, f"{logged['rung'][0]} {logged['verdict'][0]}"
+    return None if scores[0] is None else scores[0] == 1.0, f"{logged['rung'][0]} {logged['verdict'][0]}"
 
 
 def math_verify(gold: str, completion: str) -> tuple[bool, str]:
@@ -117,9 +117,10 @@ def timed(grader: Grader, pair: Pair) -> Result:
         with limit(SECONDS):
             right, rung = grader(pair.gold, pair.completion)
     except TimeoutError:
-        right, rung = False, "timeout"
+        right: bool | None
+        right, rung = None, "timeout"
     except Exception as error:  # a grader that raises has not said right
-        right, rung = False, f"raised {type(error).__name__}: {error}"
+        right, rung = None, f"raised {type(error).__name__}: {error}"
     return Result(pair, right, rung, time.perf_counter() - start)
 
 
@@ -146,8 +147,8 @@ def show(part: str, results: dict[str, list[Result]]) -> None:
 
 def cell(results: list[Result]) -> str:
     """`98.5 1/2`."""
-    positives = sum(r.right and not r.pair.right for r in results)
-    negatives = sum(r.pair.right and not r.right for r in results)
+    positives = sum(r.right is True and not r.pair.right for r in results)
+    negatives = sum(r.pair.right and r.right is not True for r in results)
     return f"{100 * sum(r.agrees for r in results) / len(results):5.1f} {positives:2d}/{negatives:<2d}"
 
 

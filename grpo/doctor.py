@@ -219,6 +219,14 @@ def check_rules(facts: Facts) -> Finding:
     return warn(what, "allow one of the two to the container; limits of time and memory hold all the same")
 
 
+def check_sandbox(facts: Facts) -> Finding:
+    """A sandbox for the programs that rule `code` runs; every other rule works without."""
+    if facts.sandbox_error:
+        remedy = "install bubblewrap and allow user namespaces (docs/rewards.md), or leave the rule out"
+        return warn(f"rule `code` refuses to run: {facts.sandbox_error}", remedy)
+    return ok("programs can be isolated (rule `code`)")
+
+
 BEFORE_SETUP: Mapping[str, Check] = {
     "system": check_system,
     "python": check_python,
@@ -243,6 +251,7 @@ INSTALLED: Mapping[str, Check] = {
     "rules": check_rules,
     "versions": check_versions,
     "tasks": check_tasks,
+    "sandbox": check_sandbox,
 }
 
 

@@ -41,6 +41,7 @@ class Facts:
     torch_cuda: str | None = None  # CUDA version that torch was built for; None: a CPU build
     torchvision_error: str | None = None  # last line of `import torchvision`, where it fails
     no_network: str = "namespace"  # how a rule's worker is kept from the network; "" where it cannot be
+    sandbox_error: str | None = None  # why no program can be sandboxed here
 
 
 def gather(folder: Path) -> Facts:
@@ -72,6 +73,7 @@ def gather(folder: Path) -> Facts:
         torch_cuda=torch_cuda(),
         torchvision_error=torchvision_error() if "torchvision" in packages else None,
         no_network=no_network(),
+        sandbox_error=sandbox_error(),
     )
 
 
@@ -180,3 +182,15 @@ def no_network() -> str:
     script = Path(__file__).resolve().parent.parent / "rewards" / "network.py"
     done = subprocess.run([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     return done.stdout.decode().strip()
+
+
+def sandbox_error() -> str | None:
+    """Why rule `code` cannot sandbox a program here: a trial, in a process of its own."""
+    root = str(Path(__file__).resolve().parent.parent)
+    ask = f"import sys; sys.path.insert(0, {root!r})\n"
+    ask += "from rewards.sandbox import refusal\nprint(refusal() or '')"
+    pipe = subprocess.PIPE
+    done = subprocess.run([sys.executable, "-c", ask], stdout=pipe, stderr=pipe, text=True)
+    if done.returncode:
+        return (done.stderr.strip().splitlines() or ["no message"])[-1]
+    return done.stdout.strip() or None

@@ -213,12 +213,16 @@ def _task_rows(task: str, options: Mapping[str, Any], seed: int) -> list[Row]:
     if task not in DATASETS:
         raise UserError(f"no task {task!r}", TASKS, suggest(task, sorted(DATASETS), "Tasks"))
     try:
-        made = reasoning_gym.create_dataset(task, **{"seed": seed, **options})
-        entries = list(made)
+        options = {"seed": seed, **options}
+        entries = list(reasoning_gym.create_dataset(task, **options))
     except (TypeError, ValueError, AssertionError) as error:
         raise UserError(f"data.options do not fit: {_first_line(error)}", f"{TASKS}:{task}") from None
+    made = {
+        "task": task,
+        "task_options": dict(options),
+    }  # what the task's own scorer (rule `gym`) is made with
     return [
-        {"prompt": entry["question"], "answer": entry["answer"], "metadata": entry["metadata"]}
+        {"prompt": entry["question"], "answer": entry["answer"], "metadata": entry["metadata"], **made}
         for entry in entries
     ]
 

@@ -7,6 +7,7 @@ import re
 OPEN, CLOSE = "<answer>", "</answer>"
 _TOKENS = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _JOINT = re.compile(r"[\s$]*(?:\\\))?\s*(?:(,)|(?:,\s*)?\b(and|or)\b)[\s$]*(?:\\\()?\s*")
+_BASE = re.compile(r"\s*_\s*(?:\d+|\{[^{}]*\})")  # \boxed{101}_2
 MAX_JOINT = 20  # characters between two boxes that are one answer
 
 
@@ -39,7 +40,8 @@ def has_box(text: str) -> bool:
 def last_box(text: str) -> str | None:
     r"""Contents of the last outermost `\boxed{…}`; None if there is none, it is empty or a later one is open.
 
-    Boxes joined by nothing but a comma, "and" or "or" are one answer, a list.
+    Boxes joined by nothing but a comma, "and" or "or" are one answer, a list. The base of a number may stand
+    behind its box.
     One pass with a stack, so that 100,000 nested braces take no more than their length.
     """
     stack: list[tuple[int, int]] = []  # where the contents start, and where the box's command does, or -1
@@ -57,6 +59,9 @@ def last_box(text: str) -> str | None:
     if not found or any(command > found[-1][0] for _, command in stack):
         return None
     parts = [_inside(text, *found[-1][1:])]
+    base = _BASE.match(text, found[-1][2] + 1)
+    if base and parts[0].isalnum():
+        parts[0] += base[0].strip()
     for (_, start, end), (command, _, _) in zip(found[-2::-1], found[:0:-1], strict=False):
         joint = _JOINT.fullmatch(text, end + 1, command) if command - end < MAX_JOINT else None
         if joint is None or not parts[0]:

@@ -35,14 +35,17 @@ _DEGREES = {"√": "", "∛": "[3]", "∜": "[4]"}
 
 
 _ACCENT = re.compile(
-    r"\\(?P<mark>['`^\"~]|c(?=\{))\s*(?:\{(?P<held>\\?[A-Za-z])\}|(?<=[A-Za-z]..)(?P<bare>[A-Za-z]))"
+    r"\\(?P<mark>['`^\"~]|[cHvu](?=\{))\s*(?:\{(?P<held>\\?[A-Za-z])\}|(?<=[A-Za-z]..)(?P<bare>[A-Za-z]))"
 )
 _COMBINING = {"'": "\u0301", "`": "\u0300", "^": "\u0302", '"': "\u0308", "~": "\u0303", "c": "\u0327"}
+_COMBINING |= {"H": "\u030b", "v": "\u030c", "u": "\u0306"}
+_LETTERS = {"L": "Ł", "l": "ł", "AA": "Å", "aa": "å", "ss": "ß", "O": "Ø", "o": "ø", "AE": "Æ", "ae": "æ"}
+_LETTER = re.compile(rf"\\({'|'.join(_LETTERS)})(?![A-Za-z])(?:\{{\}}|\s)?")
 
 
 def as_latex(text: str) -> str:
     """The text with its mathematical characters as commands, and all others in their compatible form."""
-    text = _ACCENT.sub(_accented, text)
+    text = _LETTER.sub(lambda m: _LETTERS[m[1]], _ACCENT.sub(_accented, text))
     if text.isascii():
         return text
     for run, command in _RUNS:

@@ -9,8 +9,6 @@ from typing import TypeVar
 
 from rewards.math.evaluate import Unknown, exact, numeric, same_value
 from rewards.math.forms import (
-    INFINITY,
-    MINUS_INFINITY,
     Based,
     Form,
     Ratio,
@@ -75,6 +73,8 @@ def _agree(left: Form, right: Form, sign: str) -> bool:
     try:
         if isinstance(left, Based) and isinstance(right, Based):
             return left.value == right.value
+        if isinstance(left, Value) and isinstance(right, Based):
+            return right.value is not None and same_value(left.node, Number(right.value))
         if same(left, right):
             return True
         if isinstance(left, Value) and isinstance(right, Value):
@@ -104,7 +104,7 @@ def _same_sets(gold: Form, answer: Form) -> bool | None:
         if isinstance(other, Relation):
             options = _stated(other)
             other = options[0] if options else other
-        found = other if isinstance(other, Spans) else as_spans(other)
+        found = as_spans(other, listed=other is not gold)
         if found is None:
             if isinstance(gold, Relation) and isinstance(answer, Relation):
                 return same_relation(gold, answer)
@@ -119,9 +119,7 @@ def _same_sets(gold: Form, answer: Form) -> bool | None:
 
 
 def _same_span(a: Span, b: Span) -> bool:
-    if a.low_closed != b.low_closed and a.low != MINUS_INFINITY:
-        return False
-    if a.high_closed != b.high_closed and a.high != INFINITY:
+    if (a.low_closed, a.high_closed) != (b.low_closed, b.high_closed):
         return False
     return _same_end(a.low, b.low) and _same_end(a.high, b.high)
 
@@ -145,14 +143,15 @@ def matched(gold: Sequence[T], answer: Sequence[T], equal: Callable[[T, T], bool
 
 def _same_several(gold: Form, answer: Form) -> bool | None:
     """Lists and sets in any order, tuples in theirs."""
-    gold, answer = _as_tuple(gold, answer), _as_tuple(answer, gold)
+    if not _may_be_interval(gold):  # no vector is one
+        gold, answer = _as_tuple(gold, answer), _as_tuple(answer, gold)
     if isinstance(gold, Several) != isinstance(answer, Several):
         return _single(gold, answer)
     if not isinstance(gold, Several) or not isinstance(answer, Several):
         return None
     kinds = {gold.kind, answer.kind}
     if kinds == {"set", "tuple"} or len(gold.items) != len(answer.items):
-        return False
+        return _is_point(gold, answer) or _is_point(answer, gold)
     if kinds == {"list", "tuple"} and len(gold.items) == 2 and "[]" in (gold.brackets, answer.brackets):
         return False  # an interval is no pair of values
     if "tuple" in kinds or _names_given_by_one(gold, answer):
@@ -160,6 +159,23 @@ def _same_several(gold: Form, answer: Form) -> bool | None:
             return False
         return all(same(a, b) for a, b in zip(gold.items, answer.items, strict=True))
     return matched(gold.items, answer.items, same)
+
+
+def _may_be_interval(form: Form) -> bool:
+    pair = isinstance(form, Several) and form.brackets == "[]" and len(form.items) == 2
+    return pair and all(isinstance(item, Value) for item in form.items)  # type: ignore[union-attr]
+
+
+def _is_point(one: Several, other: Several) -> bool:
+    """Whether a set of one value is written as the interval from it to itself."""
+    ends = [item for item in other.items if isinstance(item, Value)]
+    return (
+        one.kind == "set"
+        and len(one.items) == 1
+        and other.brackets == "[]"
+        and len(ends) == len(other.items) == 2
+        and all(same(one.items[0], end) for end in ends)
+    )
 
 
 def _single(gold: Form, answer: Form) -> bool | None:
@@ -190,7 +206,7 @@ def _as_tuple(form: Form, other: Form) -> Form:
     if rows is None:
         return form
     if len(rows) == 1 or all(len(row) == 1 for row in rows):
-        return _row(rows[0] if len(rows) == 1 else [row[0] for row in rows], "()")
+        return _row(rows[0] if len(rows) == 1 else [row[0] for row in rows], other.brackets)
     inner = next((item.brackets for item in other.items if isinstance(item, Several)), "()")
     return Several("tuple", tuple(_row(row, inner) for row in rows), ",", other.brackets)
 
@@ -211,6 +227,8 @@ def _same_based(gold: Form, answer: Form) -> bool | None:
 def _digits(node: Node) -> str | None:
     if isinstance(node, Number) and node.places is None and node.value.denominator == 1:
         return str(node.value)
+    if isinstance(node, Number) and node.places is not None and 0 < node.places < 20:
+        return f"{float(node.value):.{node.places}f}".rstrip("0")
     if isinstance(node, Op) and node.name == "neg":
         inner = _digits(node.args[0])
         return None if inner is None else f"-{inner}"
@@ -325,10 +343,10 @@ def same_matrix(gold: Node, answer: Node) -> bool | None:
     left, right = grid_of(gold), grid_of(answer)
     if left is None and right is None:
         return None
-    left = left or grid_of(gold, len(right or ()))
+    left = left or grid_of(gold, len(right or ()))  # an identity has the size of the other side
     right = right or grid_of(answer, len(left or ()))
-    if left is None or right is None:
-        return False
+    left = left or [[gold]]  # a number is the matrix that holds it alone
+    right = right or [[answer]]
     return same_grid(left, right)
 
 

@@ -50,11 +50,6 @@ class Environments(Cursor):
     def _matrix(self, name: str) -> Node:
         if name not in _MATRICES:
             raise Unreadable(f"environment {name!r}")
-        if name == "array" and self.sees("{"):
-            while not self.sees("}"):
-                if self.take().kind == "end":
-                    raise Unreadable("an array that is not closed")
-            self.take()
         rows: list[tuple[Node, ...]] = []
         row: list[Node] = []
         while True:
@@ -65,7 +60,7 @@ class Environments(Cursor):
                 row = []
                 if ends:
                     break
-            elif self.sees("&"):
+            elif self.sees("&") or (self.sees(",") and self.peek(1).text in ("&", r"\cr", r"\\", r"\end")):
                 self.take()
             else:
                 row.append(self.sum())

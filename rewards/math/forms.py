@@ -65,16 +65,23 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Based:
-    """Digits in a base: `101_2`."""
+    """Digits in a base: `101_2`. The base may be a letter."""
 
     digits: str
-    base: int
+    base: int | str
 
     @property
-    def value(self) -> Fraction:
-        """What the digits mean."""
-        whole, _, rest = self.digits.partition(".")
-        return Fraction(int(whole + rest, self.base), self.base ** len(rest))
+    def value(self) -> Fraction | None:
+        """What the digits mean; None in a base that is a letter."""
+        if isinstance(self.base, str):
+            return None
+        sign, size = (-1, self.digits[1:]) if self.digits.startswith("-") else (1, self.digits)
+        whole, _, rest = size.partition(".")
+        places = range(len(whole) - 1, -len(rest) - 1, -1)
+        digits = zip(whole + rest, places, strict=True)
+        return sign * sum(
+            (int(digit, 16) * Fraction(self.base) ** place for digit, place in digits), Fraction(0)
+        )
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,12 @@ from typing import Literal
 from rewards.math import clock, symbolic, words
 from rewards.math.compare import same
 from rewards.math.evaluate import TooLarge, Unknown
-from rewards.math.forms import Form, Relation, Words
+from rewards.math.forms import Based, Form, Relation, Words
 from rewards.math.names import is_name
 from rewards.math.read import read
 from rewards.math.spelling import MAX_LENGTH, spell, squash
 
+_BELOW = re.compile(r"[\d})\]] ?_")  # math-verify drops what stands below a number
 MAX_LOOSE = 300  # characters of an answer at the last rung, whose time grows fast with them
 
 Outcome = Literal["right", "wrong", "ungraded"]
@@ -130,6 +131,8 @@ def _equal(gold: str, answer: str) -> bool:
 
 def _by_value(gold: str, answer: str) -> Verdict:
     left, right = read(gold), read(answer)
+    if isinstance(left, Based) and squash(answer).upper() == left.digits:  # 1E3 is digits here, no power
+        return Verdict(RIGHT, "value")
     if not _unread(left) and not _unread(right):
         verdict = _same(left, right)
         if verdict is not None:
@@ -142,7 +145,7 @@ def _by_value(gold: str, answer: str) -> Verdict:
         # only the answer's fault where the gold has a value: what cannot be computed must not go unpunished
         only_the_answer = not _unread(left) and (_unread(right) or _computes(left))
         return Verdict(WRONG if only_the_answer else UNGRADED, "math_verify")
-    if len(answer) > max(MAX_LOOSE, 2 * len(gold)):
+    if len(answer) > max(MAX_LOOSE, 2 * len(gold)) or _BELOW.search(gold + answer):
         return Verdict(WRONG, "math_verify")
     return Verdict(_outcome(symbolic.equal(gold, answer)), "math_verify")
 

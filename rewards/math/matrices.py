@@ -15,7 +15,7 @@ MAX_CELLS = 100  # of a result that is computed
 MAX_POWER = 12
 MAX_INVERTED = 3  # rows
 AXES = ("axisi", "axisj", "axisk")
-_IDENTITY = re.compile(r"(?:I|E|\\?mathbb1)(?:_(\d))?")
+_IDENTITY = re.compile(r"(?:I|E|\\?mathbb1)(?:_(\d)(?:\\times\1)?)?")
 ONE, ZERO = Number(Fraction(1)), Number(Fraction(0))
 
 
@@ -26,6 +26,8 @@ def grid_of(node: Node, size: int | None = None) -> Grid | None:
         size: rows of the other side, which an identity without a size, `I`, is given.
     """
     axes = {n.name for n in walk(node) if isinstance(n, Symbol) and n.name in AXES}
+    if size == 2 and isinstance(node, Op) and node.name == "binomial":  # the shortest way to set a column
+        return [[cell] for cell in node.args]
     if not axes and not any(isinstance(n, Matrix) or _is_identity(n, size) for n in walk(node)):
         return None
     return _Work(size, 3 if AXES[2] in axes or size == 3 else 2).grid(node)

@@ -29,6 +29,8 @@ def _letters(node: Node) -> bool:
     """Whether the node is symbols alone, side by side, or one applied to something."""
     if isinstance(node, Symbol):
         return node.name not in ("pi", "e", "i", "oo")
+    if isinstance(node, Matrix):
+        return all(isinstance(cell, Symbol) and _letters(cell) for row in node.rows for cell in row)
     if isinstance(node, Op) and node.name in ("abs", "conjugate"):
         return _letters(node.args[0])
     if isinstance(node, Op) and node.name == "^":

@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from rewards.math.environments import Environments
 from rewards.math.matrices import AXES
-from rewards.math.tokens import Token, Unreadable, tokenise
+from rewards.math.tokens import Token, Unreadable, in_base, tokenise
 from rewards.math.tree import Matrix, Node, Number, Op, Symbol
 
 MAX_DEPTH = 60
@@ -205,12 +205,22 @@ class _Parser(Environments):
         return node
 
     def number(self, token: Token) -> Node:
+        if self.sees("_"):
+            self.take()
+            return Number(self.based(token.text, self.subscript()))
         node = Number(token.value, token.places)
         if token.places is None and token.value.denominator == 1:
             part = self.proper_fraction()
             if part is not None:
                 return Op("+", (node, part))
         return node
+
+    def based(self, digits: str, base: str) -> Fraction:
+        """The value of `digits` in a base: `24_7` within a sum."""
+        try:
+            return in_base(digits, int(base))
+        except ValueError:
+            raise Unreadable(f"{digits} in base {base}") from None
 
     def proper_fraction(self) -> Node | None:
         r"""The fraction of a mixed number, if one follows: `\frac{1}{2}` or, after a space, `1/2`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import replace
+from fractions import Fraction
 
 from rewards.math import spelling
 from rewards.math.forms import (
@@ -20,9 +21,10 @@ from rewards.math.forms import (
     Words,
 )
 from rewards.math.parse import parse
+from rewards.math.phrases import as_formula
 from rewards.math.spans import as_spans, merged, met, outside
 from rewards.math.tokens import Unreadable
-from rewards.math.tree import Number, has_sign_pair, with_sign
+from rewards.math.tree import Matrix, Number, Op, has_sign_pair, with_sign
 from rewards.math.units import compound, split_unit
 from rewards.math.words import is_wordy
 
@@ -43,13 +45,19 @@ _RELATION = re.compile(r"\s*(?:\\(?:le|ge|ne|approx|in|sim|equiv)(?![A-Za-z])|[=
 _BAR = re.compile(r"\s*(?:\\mid(?![A-Za-z])|:|\|)\s*")
 _BASES = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
-    "eleven": 11, "twelve": 12, "sixteen": 16, "bin": 2, "oct": 8, "hex": 16, "binary": 2,
+    "eleven": 11, "twelve": 12, "sixteen": 16, "bin": 2, "oct": 8, "hex": 16,
+    "binary": 2, "octal": 8, "hexadecimal": 16,
 }  # fmt: skip
-_DIGITS = r"[0-9][0-9A-Fa-f, ]*(?:\.[0-9A-Fa-f]+)?|[A-Fa-f][0-9A-Fa-f]+|\.[0-9A-Fa-f]+"
+_DIGITS = r"[0-9][0-9A-Fa-f, ]*(?:\.[0-9A-Fa-f]+)?|[A-Fa-f][0-9A-Fa-f ]*[0-9A-Fa-f]|\.[0-9A-Fa-f]+"
+_BASE_WORD = r"\(?\s*(?:in )?(?:base[ -]?(?P<said>\d{1,2}|[a-z]+)|(?P<word>binary|octal|hexadecimal))\s*\)?"
+_BELOW = r"_\s*\{?\s*\(?\s*(?:base )?\s*(?P<below>-?\d{1,2}|[a-z]+)\s*\)?\s*\}?\s*\)?"
+_AGAIN = r"(?:\s*\((?:in )?(?:base|bin|oct|hex)[a-z]* ?\w*\))?"
 _BASED = re.compile(
-    rf"(?P<sign>-?)\s*\(?\s*(?P<digits>{_DIGITS})\s*\)?\s*"
-    r"(?:_\s*\{?\s*\(?\s*(?:base )?\s*|\(?\s*(?:in )?base[ -]?)(?P<base>\d{1,2}|[a-z]+)\s*\)?\s*\}?\s*\)?"
+    rf"[(\[]?(?P<sign>-?)\s*\(?\s*(?:\\overline\{{ ?)?(?P<digits>{_DIGITS})\s*\}}?\s*[)\]]?\s*"
+    rf"(?:{_BELOW}{_AGAIN}|{_BASE_WORD})"
 )
+_PREFIXED = re.compile(r"(?P<sign>-?)0(?P<prefix>[bBoOxX])(?P<digits>[0-9A-Fa-f]+)")
+_PREFIXES = {"b": 2, "o": 8, "x": 16}
 _RATIO = re.compile(r"\s*(?::|\bto\b|\\mathbin:)\s*")
 
 
@@ -69,6 +77,9 @@ def _read(text: str, depth: int) -> Form:
         return REALS
     if _EMPTY.fullmatch(tight):
         return EMPTY
+    said = as_formula(text)
+    if said is not None:
+        return _read(said, depth + 1)
     for reader in (
         _system,
         _sum_of_units,
@@ -77,6 +88,7 @@ def _read(text: str, depth: int) -> Form:
         _relation,
         _matlab,
         _bracketed,
+        _scaled,
         _based,
         _ratio,
         _value,
@@ -178,17 +190,43 @@ def _bracketed(text: str, depth: int) -> Form | None:
     return None
 
 
-_ROWS = re.compile(r"\[ ?((?:[^][,;&()]+;)+[^][,;&()]+)\]")
+_ROWS = re.compile(r"\[ ?((?:[^][;&()]+;)+[^][;&()]+)\]")
+_ROW = re.compile(r"\[ ?(-?\d+(?:[./]\d+)?(?: -?\d+(?:[./]\d+)?)+) ?\]")
+_TURNED = re.compile(r"(?P<row>[(\[].*[)\]])\s*\^\s*\{?\s*(?:T|\\top|\\intercal)\s*\}?")
 
 
 def _matlab(text: str, depth: int) -> Form | None:
-    """`[2 4; 0 -1]`, a matrix with its rows parted by semicolons and its entries by spaces."""
-    found = _ROWS.fullmatch(text)
-    rows = [row.split() for row in found[1].split(";")] if found else []
-    if not rows or len(rows[0]) < 2:
+    """`[2 4; 0 -1]`, a matrix with its rows parted by semicolons, and `(3,4)^T`, a row that is turned."""
+    found, turned = _ROWS.fullmatch(text) or _ROW.fullmatch(text), _TURNED.fullmatch(text)
+    inside = found[1] if found else turned["row"][1:-1].replace(",", ";") if turned else ""
+    rows = [re.split(r"[, ]+", row.strip(" ,")) for row in inside.split(";")]
+    if not inside or (found and len(rows[0]) < 2) or len({len(row) for row in rows}) > 1:
         return None
+    if turned and len(rows) == 1:
+        rows = [[cell] for cell in rows[0]]
     cells = r" \cr ".join(" & ".join(row) for row in rows)
     return _value(rf"\begin{{bmatrix}} {cells} \end{{bmatrix}}", depth)
+
+
+_SCALED = re.compile(r"(?P<factor>[^A-Za-z(]*(?:\\(?:frac|sqrt|pi)[^A-Za-z(]*)*)(?P<tuple>\([^()]*,[^()]*\))")
+
+
+def _scaled(text: str, depth: int) -> Form | None:
+    r"""`\frac13(2,-1,2)`, a vector with a factor before it. A letter there would be its name."""
+    found = _SCALED.fullmatch(text)
+    if found is None or not found["factor"].strip():
+        return None
+    inside = _tuple(found["tuple"][1:-1], "()", depth)
+    try:
+        factor = parse(re.sub(r"(?:\\cdot|\*)\s*$", "", found["factor"]))
+    except Unreadable:
+        return None
+    if not isinstance(inside, Several):
+        return None
+    cells = [item.node for item in inside.items if isinstance(item, Value)]
+    if len(cells) < len(inside.items):
+        return None
+    return Several("tuple", tuple(Value(Op("*", (factor, cell))) for cell in cells), ",", "()")
 
 
 def _encloses(text: str) -> bool:
@@ -231,7 +269,7 @@ def _is_formula(text: str) -> bool:
 
 def _set(inside: str, depth: int) -> Form | None:
     pieces, _ = spelling.split_top(inside, _BAR)
-    if len(pieces) == 2 and re.match(r"[A-Za-z]\s*(?:\\in\b.*)?$", pieces[0]):
+    if len(pieces) == 2 and re.match(r"[A-Za-z]\s*(?:\\in\s*\\R\s*)?$", pieces[0]):
         return _read(pieces[1], depth + 1)
     if ", " in inside:
         inside = spelling.ungroup(inside)
@@ -242,12 +280,22 @@ def _set(inside: str, depth: int) -> Form | None:
 
 
 def _based(text: str, depth: int) -> Form | None:
-    match = _BASED.fullmatch(text)
+    prefixed = _PREFIXED.fullmatch(text)
+    match = prefixed or _BASED.fullmatch(text)
     if match is None:
         return None
-    base = int(match["base"]) if match["base"].isdigit() else _BASES.get(match["base"], 0)
     digits = re.sub("[, ]", "", match["digits"]).upper()
-    if not 2 <= base <= 16 or any(int(digit, 16) >= base for digit in digits.replace(".", "")):
+    base: int | str
+    if prefixed:
+        base = _PREFIXES[match["prefix"].lower()]
+    else:
+        name = match["below"] or match["said"] or match["word"]
+        base = int(name) if name.lstrip("-").isdigit() else _BASES.get(name, name)
+    if isinstance(base, int) and (
+        not 2 <= abs(base) <= 16 or any(int(digit, 16) >= abs(base) for digit in digits.replace(".", ""))
+    ):
+        return None
+    if isinstance(base, str) and len(base) > 1:
         return None
     if "." in digits:
         digits = digits.rstrip("0").removesuffix(".")
@@ -267,7 +315,13 @@ def _ratio(text: str, depth: int) -> Form | None:
         return None
 
 
+_ZERO = re.compile(r"0 ?_ ?\{ ?([1-9]) ?(?:\\times|x) ?([1-9]) ?\}")
+
+
 def _value(text: str, depth: int) -> Form | None:
+    zero = _ZERO.fullmatch(text)
+    if zero:
+        return Value(Matrix(((Number(Fraction(0)),) * int(zero[2]),) * int(zero[1])))
     value, unit = split_unit(text)
     for candidate, its_unit in ((value, unit), (text, None)):
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -9,6 +10,7 @@ from rewards.math.evaluate import DIGITS, Unknown, context, numeric
 from rewards.math.forms import (
     INFINITY,
     MINUS_INFINITY,
+    REALS,
     Form,
     Relation,
     Several,
@@ -26,13 +28,7 @@ _TURNED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", "=": "=", r"\ne":
 def inequality(form: Form) -> Spans | None:
     """The set of reals that an inequality, or several joined by "or" or "and", says of one variable."""
     if isinstance(form, Several) and form.kind == "list" and len(form.items) > 1:
-        parts = [inequality(item) for item in form.items]
-        known = [part for part in parts if part is not None]
-        if len(known) < len(parts) or len({part.name for part in known}) != 1:
-            return None
-        if form.joined == "or":
-            return Spans(tuple(span for part in known for span in part.parts), known[0].name)
-        return met(*known) if len(known) == 2 else None
+        return _of_several(form)
     if not isinstance(form, Relation) or any(sign not in _TURNED or sign == "=" for sign in form.signs):
         return None
     nodes = [side.node for side in form.sides if isinstance(side, Value)]
@@ -43,6 +39,52 @@ def inequality(form: Form) -> Spans | None:
     if len(nodes) == 3:
         return _two_sided(nodes, form.signs)
     return None
+
+
+def _of_several(form: Several) -> Spans | None:
+    r"""Inequalities joined; `x \in \R` among them says nothing, and `x = 5` is a point."""
+    items = [item for item in _with_signs(form.items) if not _anything(item)]
+    parts = [inequality(item) or _point(item) for item in items]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts) or len({part.name for part in known}) != 1:
+        return None
+    if not any(inequality(item) for item in items):
+        return None
+    together = Spans(tuple(span for part in known for span in part.parts), known[0].name)
+    if form.joined == "or" or len(known) == 1:
+        return together
+    common: Spans | None = known[0]
+    for part in known[1:]:
+        common = None if common is None else met(common, part)
+    if form.joined == "," and common is not None and not common.parts:
+        return together  # `x < -2, x > 2` is meant as two parts
+    return common
+
+
+def _with_signs(items: Sequence[Form]) -> list[Form]:
+    r"""The items with `x \ne 1, -1` written as `x \ne 1, x \ne -1`."""
+    found: list[Form] = []
+    for item in items:
+        last = found[-1] if found else None
+        if isinstance(item, Value) and isinstance(last, Relation) and last.signs == (r"\ne",):
+            item = Relation((last.sides[0], item), last.signs)
+        found.append(item)
+    return found
+
+
+def _anything(form: Form) -> bool:
+    return form == REALS or (
+        isinstance(form, Relation) and form.signs == (r"\in",) and form.sides[1] == REALS
+    )
+
+
+def _point(form: Form) -> Spans | None:
+    if not isinstance(form, Relation) or form.signs != ("=",):
+        return None
+    name, value = form.sides
+    if not (isinstance(name, Value) and isinstance(name.node, Symbol) and isinstance(value, Value)):
+        return None
+    return Spans((Span(value.node, value.node, True, True),), name.node.name)
 
 
 def _not_these(form: Relation) -> Spans | None:

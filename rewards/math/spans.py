@@ -10,10 +10,20 @@ from rewards.math.forms import INFINITY, MINUS_INFINITY, Form, Several, Span, Sp
 from rewards.math.tree import Node
 
 
-def as_spans(form: Form) -> Spans | None:
-    """The form as a set of reals where it may be one: a pair in round brackets is an open interval."""
+def as_spans(form: Form, listed: bool = False) -> Spans | None:
+    """The form as a set of reals where it may be one: a pair in round brackets is an open interval.
+
+    Args:
+        listed: a list of intervals is their union; one with a bracket or an infinite end in it is so anyway.
+    """
     if isinstance(form, Spans):
         return form
+    if isinstance(form, Several) and form.kind == "list":
+        parts = [as_spans(item) for item in form.items]
+        sure = listed or any(isinstance(item, Spans) for item in form.items)
+        if not sure or any(part is None for part in parts):
+            return None
+        return Spans(tuple(span for part in parts if part is not None for span in part.parts))
     if isinstance(form, Several) and form.kind == "tuple" and len(form.items) == 2:
         low, high = form.items
         if isinstance(low, Value) and isinstance(high, Value):
@@ -51,7 +61,8 @@ def _place(end: Node) -> Any:
 def merged(spans: tuple[Span, ...]) -> tuple[Span, ...]:
     """The intervals in order, those that touch made one; as they are where the order is unknown."""
     try:
-        ordered = sorted(spans, key=lambda span: (_place(span.low), not span.low_closed))
+        some = [span for span in spans if (span.low_closed and span.high_closed) or span.low != span.high]
+        ordered = sorted(some, key=lambda span: (_place(span.low), not span.low_closed))
         result: list[Span] = []
         for span in ordered:
             last = result[-1] if result else None

@@ -15,7 +15,7 @@ MAX_LENGTH = 2000  # characters of an answer that is read; golds of the usual se
 _LETTERS = r"(?![A-Za-z])"
 _STYLES = (
     r"\\(?:text(?:bf|it|rm|normal|sf|tt)?|math(?:rm|bf|it|sf|tt|normal)|[mh]box"
-    r"|operatorname\*?|boldsymbol|bm)"
+    r"|operatorname\*?|boldsymbol|bm|underline)"
 )
 _REWRITE = [
     (re.compile(pattern), by)
@@ -28,12 +28,20 @@ _REWRITE = [
         (r"\}\s+(?=\{)", "}"),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
+        (rf"\\(?:inf|infin|infinity){_LETTERS}|(?<![A-Za-z\\])inf(?:inity)?\b", r"\\infty "),
+        (rf"\\big(cup|cap){_LETTERS}", r"\\\1 "),
+        (r"\\begin\{array\}\s*\{(?:[^{}]|\{[^{}]*\})*\}", r"\\begin{array}"),
+        (r"\\mathbb\s*\{?\s*I\s*\}?", "I"),
         (rf"\\lbrack{_LETTERS}", "["),
         (rf"\\rbrack{_LETTERS}", "]"),
         (
             r"(?<![A-Za-z}\]_^\\*])(?<!\\frac\d)(?<!\\frac \d)(?<!\\binom\d)\{((?:[^{}]|\{[^{}]*\})*)\}",
             r" \1 ",
         ),  # braces that group nothing
+        (
+            r"\\([pbvB]?matrix|cases)\s*\{((?:[^{}]|\{[^{}]*\})*)\}",
+            r"\\begin{\1}\2\\end{\1}",
+        ),
         (r"(\\(?:begin|end)\{[a-zA-Z]+)\*\}(?:\[[a-z]\])?", r"\1}"),
         (r"\+\s*/\s*-|\+-(?=\s*\d)", r"\\pm "),
         (
@@ -77,8 +85,8 @@ _AXIS = re.compile(
 )
 _JOINED = re.compile(rf"({_STYLES}\{{[^{{}}]*)\}}{_STYLES}\{{")  # \mathrm{M}\mathrm{CM} is one word
 _WRAPPERS = (
-    ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("__", "__"), ("*", "*"),
-    ("`", "`"), ('"', '"'), ("``", "''"), ("``", '"'),
+    ("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("__", "__"),
+    ("*", "*"), ("_", "_"), ("'", "'"),    ("`", "`"), ('"', '"'), ("``", "''"), ("``", '"'),
 )  # fmt: skip
 _LEAD_IN = re.compile(
     r"(?:(?:so|thus|therefore|hence)\b,?\s*)?(?:(?:the|my|our)\s+)?(?:final\s+|correct\s+)?"

@@ -28,7 +28,7 @@ MAX_EXPONENT = 4  # digits of it: two hundred terms of 1e99999 take seconds
 _TOKEN = re.compile(
     r"""(?P<space>\s+|\\[,;:! ])
     | (?P<repeating>\d*\.\d*\\overline\{\d+\})
-    | (?P<dots>\d*\.\d+)(?:\\ldots|\\dots|\\cdots|\.\.\.)
+    | (?P<dots>\d*\.\d+(?:\\ldots|\\dots|\\cdots|\.\.\.))
     | (?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+(?![A-Za-z0-9]))?|\.\d+)
     | (?P<command>\\[A-Za-z]+|\\[{}|%$&\\])
     | (?P<letter>[A-Za-z])
@@ -60,11 +60,8 @@ def _token(kind: str, text: str, spaced: bool) -> Token:
         raise Unreadable("a number of thousands of digits")
     if kind == "number":
         return _number(text, spaced)
-    if kind == "repeating":
-        head, _, cycle = text[:-1].partition("\\overline{")
-        return Token("number", text, _repeating(head, cycle), None, spaced)
-    if kind == "dots":
-        return Token("number", text, _continued(text), None, spaced)
+    if kind in ("repeating", "dots"):
+        return Token("number", text, in_base(text), None, spaced)
     return Token(kind if kind in ("letter", "command") else text, text, spaced=spaced)
 
 
@@ -80,17 +77,26 @@ def _number(text: str, spaced: bool) -> Token:
     return Token("number", text, value, places, spaced)
 
 
-def _repeating(head: str, cycle: str) -> Fraction:
-    decimals = len(head.partition(".")[2])
-    base = Fraction(head + "0" if head.startswith(".") or head.endswith(".") else head)
-    return base + Fraction(int(cycle), (10 ** len(cycle) - 1) * 10**decimals)
+def in_base(text: str, base: int = 10) -> Fraction:
+    r"""The value of digits that may repeat: `0.1\overline{6}`, `0.333\ldots`. ValueError for other digits.
+
+    Where dots say that it goes on, the last digits must be seen to repeat at least twice.
+    """
+    head, bar, cycle = text.removesuffix("}").partition("\\overline{")
+    if not bar and (continued := re.fullmatch(r"([^.]*)\.(\w+)(?:\\[lc]?dots|\.\.\.)", text)):
+        decimals, cycle = _parted(continued[2])
+        head = f"{continued[1]}.{decimals}"
+    whole, _, decimals = head.partition(".")
+    value = Fraction(int((whole or "0") + decimals, base), base ** len(decimals))
+    if not cycle:
+        return value
+    return value + Fraction(int(cycle, base), (base ** len(cycle) - 1) * base ** len(decimals))
 
 
-def _continued(text: str) -> Fraction:
-    """A decimal that goes on: its last digits must be seen to repeat at least twice."""
-    whole, _, decimals = text.partition(".")
+def _parted(decimals: str) -> tuple[str, str]:
+    """Decimals that go on as what comes first and what repeats."""
     for length in range(1, len(decimals) // 2 + 1):
         cycle = decimals[-length:]
         if decimals[-2 * length : -length] == cycle and (length > 1 or decimals.endswith(cycle * 3)):
-            return _repeating(f"{whole or 0}.{decimals[:-length]}", cycle)
+            return decimals[:-length], cycle
     raise Unreadable("a decimal that goes on without a pattern")

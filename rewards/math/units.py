@@ -283,6 +283,8 @@ def _fits(value: str, unit_text: str, spaced: bool, unit: Unit) -> bool:
         return False
     if value.endswith(("_", "^", "=", "+", "*", "<", ">", "\\", ",", "{", "(")):
         return False
+    if value.lower() in ("a", "an", "the"):
+        return False  # an article
     first = unit_text.split()[0].split("^")[0].split("/")[0]
     if unit_text.startswith("'"):
         return value[-1].isdigit()

@@ -64,18 +64,34 @@ def same_choice(gold: Choice, answer: str, equal: Callable[[str, str], bool]) ->
 
 def words_of(text: str) -> str:
     """A text as compared: lower case, no article in front, no full stop, one space between words."""
-    text = re.sub(r"\\[A-Za-z]+|[{}\\$]", " ", text)
+    text = re.sub(r"\\?&", " and ", text)
+    text = re.sub(r"\\[A-Za-z]+|[{}\\$]|(?<=[A-Za-z])\.(?=\s|$)", " ", text)
+    text = re.sub(r"\s*-\s*", "-", text)
     text = " ".join(text.replace(",", " , ").split()).casefold().strip(" .!")
     return _ARTICLE.sub("", text, count=1) if _ARTICLE.match(text) else text
 
 
 def same_words(gold: str, answer: str) -> bool:
-    """Whether two texts are the same words; those parted by commas or "and" in any order."""
-    if words_of(gold) == words_of(answer):
+    """Whether two texts are the same words, spaces aside.
+
+    Those parted by commas or "and" in any order, but in the gold's where that has them in round brackets.
+    """
+    if _joined(words_of(gold)) == _joined(words_of(answer)):
         return True
-    lists = [re.split(r"\s*(?:,|;|\band\b)\s*", words_of(text)) for text in (gold, answer)]
-    parts = [sorted(words_of(part) for part in parts if part) for parts in lists]
-    return len(parts[0]) > 1 and parts[0] == parts[1]
+    ordered = gold.startswith("(") and gold.endswith(")")
+    lists = [_parts(text) for text in (gold, answer)]
+    if not ordered:
+        lists = [sorted(parts) for parts in lists]
+    return len(lists[0]) > 1 and lists[0] == lists[1]
+
+
+def _parts(text: str) -> list[str]:
+    parts = re.split(r"\s*(?:,|;|\band\b)\s*", words_of(re.sub(r"^\((.*)\)$", r"\1", text)))
+    return [_joined(words_of(part)) for part in parts if part]
+
+
+def _joined(words: str) -> str:
+    return words.replace(" ", "")
 
 
 def is_text(raw: str, spelled: str) -> bool:
@@ -94,7 +110,10 @@ def is_wordy(text: str) -> bool:
     words = re.findall(r"[^\W\d_]+", bare)
     return (
         any(
-            (len(word) > 3 or word.lower() in ("yes", "no", "odd", "one", "two", "six", "ten", "red"))
+            (
+                len(word) > 3
+                or word.lower() in ("yes", "no", "odd", "one", "two", "six", "ten", "red", "det", "tr", "dim")
+            )
             and word.lower() not in _FUNCTION_WORDS
             and not re.fullmatch(r"(?:arc)?(?:sin|cos|tan|sqrt|log|ln|exp|pi)[xyzn]?", word)
             for word in words

@@ -65,6 +65,7 @@ PLANTED = [
     ("versions", {"listed": {"trl": "1.16.0"}}, "warn", "trl missing"),
     ("versions", {"listed": {f"p{i}": "1" for i in range(9)}}, "warn", "5 more"),
     ("tasks", {"packages": {}}, "warn", "tasks.txt"),
+    ("sandbox", {"sandbox_error": "bubblewrap is not installed"}, "warn", "bubblewrap is not installed"),
 ]
 
 

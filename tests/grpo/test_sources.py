@@ -126,6 +126,8 @@ def test_reasoning_gym_tasks():
     rows = read("reasoning_gym:chain_sum", {"size": 3, "min_terms": 2, "max_terms": 2}, seed=5)
     assert len(rows) == 3
     assert {"prompt", "answer", "metadata"} <= set(rows[0])
+    made = {"size": 3, "min_terms": 2, "max_terms": 2, "seed": 5}
+    assert (rows[0]["task"], rows[0]["task_options"]) == ("chain_sum", made)
     assert rows == read("reasoning_gym:chain_sum", {"size": 3, "min_terms": 2, "max_terms": 2, "seed": 5})
     assert rows != read("reasoning_gym:chain_sum", {"size": 3, "min_terms": 2, "max_terms": 2}, seed=6)
     assert "Did you mean chain_sum?" in refused("reasoning_gym:chain_sun")

@@ -54,3 +54,15 @@ def eventually() -> Callable[[Callable[[], bool]], bool]:
         return True
 
     return wait
+
+
+@pytest.fixture
+def sandbox_here() -> None:
+    """Skips where no program can be isolated."""
+    from rewards.sandbox import refusal
+
+    refused = refusal()
+    if refused is not None and "not installed" in refused.what:
+        pytest.skip(f"needs bubblewrap: {refused}")
+    if refused is not None:
+        pytest.skip(f"hardware: {refused}")

@@ -48,7 +48,7 @@ def test_a_third_is_held_out(corpus):
 def wrong_verdicts(pairs):
     golds, completions = [pair.gold for pair in pairs], [pair.completion for pair in pairs]
     scores = accuracy(prompts=golds, completions=completions, answer=golds)
-    return [pair for pair, score in zip(pairs, scores, strict=True) if (score == 1.0) != pair.right]
+    return [pair for pair, score in zip(pairs, scores, strict=True) if score != float(pair.right)]
 
 
 @pytest.mark.parametrize("part", ["tuning", "later"])
@@ -57,4 +57,4 @@ def test_the_grader_agrees_with_every_pair_it_was_developed_on(corpus, part):
 
 
 def test_it_agrees_with_as_many_held_out_pairs_as_published(corpus):
-    assert len(wrong_verdicts(corpus.read("held_out"))) <= 6  # docs/results.md
+    assert len(wrong_verdicts(corpus.read("held_out"))) <= 1  # docs/results.md
