@@ -39,6 +39,7 @@ def soak(repeats: int, workers: int = 2) -> Iterator[Sizes]:
     texts = [text for text in ANSWERS.values() if len(text) <= SHORT]
     statuses: set[str] = set()
     marks = [repeats // 10, repeats // 2, repeats]
+    others = set(children())
     with Runner([RuleSpec("accuracy", timeout=60.0), RuleSpec("format")], workers=workers) as runner:
         runner.infos()
         done = 0
@@ -53,9 +54,8 @@ def soak(repeats: int, workers: int = 2) -> Iterator[Sizes]:
                     runner.submit(turn, ["q"] * 2, completions, {"answer": [gold] * 2})
                 done = min(done + AT_ONCE, mark)
                 statuses |= {score.status for _, rows, _ in runner.wait() for row in rows for score in row}
-            yield Sizes(
-                done, resident(os.getpid()), tuple(sorted(map(resident, children()))), frozenset(statuses)
-            )
+            own = sorted(resident(worker) for worker in set(children()) - others)
+            yield Sizes(done, resident(os.getpid()), tuple(own), frozenset(statuses))
 
 
 def resident(pid: int) -> float:
