@@ -12,6 +12,7 @@ from grpo.trial import Label, Row
 from rewards.runner import Score
 
 OUTCOMES = ("right", "wrong", "ungraded")
+WORDS: dict[Label, str | None] = {1.0: "right", 0.0: "wrong", "ungraded": "ungraded", None: None}
 EQUAL_WITHIN = 1e-6  # of two scores
 Confusion = dict[str, dict[str, int]]  # label, outcome: count
 
@@ -40,19 +41,22 @@ def outcome(score: Score) -> str:
 
 def confusion(labels: Sequence[Label], scores: Sequence[Score]) -> Confusion | None:
     """Counts by label and outcome; None where nothing is labelled or a label is a score of another value."""
-    words = {1.0: "right", 0.0: "wrong", "ungraded": "ungraded", None: None}
-    if any(label not in words for label in labels) or not any(label is not None for label in labels):
+    if any(label not in WORDS for label in labels) or not any(label is not None for label in labels):
         return None
-    counts = Counter((words[label], outcome(score)) for label, score in zip(labels, scores, strict=True))
+    counts = Counter((WORDS[label], outcome(score)) for label, score in zip(labels, scores, strict=True))
     return {label: {found: counts[label, found] for found in OUTCOMES} for label in OUTCOMES}
 
 
-def differs(label: Label, score: Score) -> bool:
-    """Whether a score is not what its label says. No score differs from any number."""
+def differs(label: Label, score: Score, as_outcomes: bool) -> bool:
+    """Whether a score is not what its label says. No score differs from any number.
+
+    Args:
+        as_outcomes: labels are right, wrong or ungraded, so that 1.1 is as right as 1.
+    """
     if label is None:
         return False
-    if isinstance(label, str):
-        return outcome(score) != label
+    if as_outcomes or isinstance(label, str):
+        return outcome(score) != WORDS[label]
     return score.score is None or abs(score.score - label) > EQUAL_WITHIN
 
 
@@ -61,6 +65,7 @@ def summarise(rule: str, scores: Sequence[Score], labels: Sequence[Label]) -> Su
     given = [score.score for score in scores if score.score is not None]
     times = sorted(score.seconds for score in scores)
     lines = list(enumerate(zip(scores, labels, strict=True), 1))
+    counted = confusion(labels, scores)
     return Summary(
         rule=rule,
         rows=len(scores),
@@ -68,11 +73,11 @@ def summarise(rule: str, scores: Sequence[Score], labels: Sequence[Label]) -> Su
         statuses=dict(Counter(score.status for score in scores)),
         seconds={"p50": quantile(times, 0.5), "p99": quantile(times, 0.99), "max": times[-1]},
         labelled=sum(label is not None for label in labels),
-        confusion=confusion(labels, scores),
+        confusion=counted,
         disagreements=[
             {"line": line, "label": label, "score": score.score, **score.extras}
             for line, (score, label) in lines
-            if differs(label, score)
+            if differs(label, score, as_outcomes=counted is not None)
         ],
         error=first_error([(f"line {line}", score) for line, (score, _) in lines]),
     )

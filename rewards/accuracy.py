@@ -34,7 +34,7 @@ def accuracy(
     Args:
         prompts: [G], not read.
         completions: [G] strings or lists of messages.
-        answer: [G] golds.
+        answer: [G] golds; a list of several values is one gold.
 
     Returns:
         [G] scores.
@@ -48,10 +48,11 @@ def accuracy(
         score: float | None = 0.0
         verdict: str | None = "unextracted"
         rung: str | None = None
-        if gold is None or not str(gold).strip():
+        wanted = ", ".join(map(str, gold)) if isinstance(gold, list | tuple) else str(gold)
+        if gold is None or not wanted.strip():
             score, verdict = None, None
         elif extracted is not None:
-            graded = grade(str(gold), extracted)
+            graded = grade(wanted, extracted)
             verdict, rung = graded.outcome, graded.rung
             score = None if verdict == UNGRADED else float(verdict == RIGHT)
         scores.append(score)

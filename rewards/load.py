@@ -32,6 +32,7 @@ class Loaded:
     named: frozenset[str]  # parameters it is given by name; options are not among them
     required: frozenset[str]  # those of `named` without a default
     takes_all: bool  # has **columns
+    file: Path | None = None  # of a rule given by its file
 
 
 def load(spec: str, options: Mapping[str, Any], folder: Path | None = None) -> Loaded:
@@ -74,7 +75,15 @@ def load(spec: str, options: Mapping[str, Any], folder: Path | None = None) -> L
         named=frozenset(named),
         required=frozenset(n for n, p in named.items() if p.default is Parameter.empty),
         takes_all=takes_all,
+        file=_file_of(function, spec),
     )
+
+
+def _file_of(function: RuleFunction, spec: str) -> Path | None:
+    """The file of a rule that is given by it; None for a registered one or TRL's."""
+    code = getattr(function, "__code__", None)
+    path = spec.rpartition(":")[0]
+    return Path(code.co_filename) if code and path not in ("", trl_rules.PREFIX) else None
 
 
 def _find(spec: str, folder: Path | None) -> RuleFunction:
@@ -139,6 +148,7 @@ def describe(error: BaseException, file: Path | None = None) -> str:
         return f"{type(error).__name__}: {error.msg}, line {error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
     inside = [frame for frame in frames if file is None or frame.filename == str(file)]
+    inside = inside or frames
     words = " ".join(str(error).split())[:300]
     place = f", {Path(inside[-1].filename).name} line {inside[-1].lineno}" if inside else ""
     return f"{type(error).__name__}: {words}{place}"

@@ -61,7 +61,7 @@ def run_rule(rule: Loaded, request: Request) -> dict[str, Any]:
     except RecursionError as error:  # a limit of the process, as memory is, and no fault of the rule
         message = {"kind": "broken", "error": describe(error)}
     except BaseException as error:
-        message = {"kind": "raised", "error": describe(error)}
+        message = {"kind": "raised", "error": describe(error, rule.file)}
     ended = time.monotonic()
     return message | {"at": ended, "seconds": ended - began}
 

@@ -120,6 +120,8 @@ def _by_words(raw: str, gold: str, answer: str) -> bool | None:
         if other is not None:
             return clock.same_time(time, other)
         return False if time.half else None
+    if words.are_letters(gold, answer):
+        return words.same_words(gold, answer)
     if words.is_text(raw, gold) and isinstance(read(gold), Words):
         return words.same_words(gold, answer)
     return None

@@ -94,6 +94,18 @@ def _joined(words: str) -> str:
     return words.replace(" ", "")
 
 
+_FEW = re.compile(r"[A-Za-z]{3}")
+_NAMED = re.compile(r"(?:the|a|an) [A-Za-z ]+", re.IGNORECASE)
+
+
+def are_letters(gold: str, answer: str) -> bool:
+    """Whether two short texts can only be words: `dog` and `god` are no products, `the sun` is the sun."""
+    if _FEW.fullmatch(gold) and _FEW.fullmatch(answer):
+        return True
+    named = _NAMED.fullmatch(gold) or _NAMED.fullmatch(answer)
+    return named is not None and words_of(gold) == words_of(answer)
+
+
 def is_text(raw: str, spelled: str) -> bool:
     r"""Whether a gold is meant as words: all of it letters, with a word in it, or set in `\text{…}`."""
     bare = spelling.squash(spelled)

@@ -1,4 +1,4 @@
-from grpo.trial_summary import outcome, quantile, rates
+from grpo.trial_summary import outcome, quantile, rates, summarise
 from rewards.score import Score
 
 
@@ -20,3 +20,10 @@ def test_rates():
         "wrong": {"right": 3, "wrong": 4, "ungraded": 9},
     }
     assert rates(found) == {"false positives": (3, 16), "false negatives": (3, 8)}
+
+
+def test_a_score_over_1_is_as_right_as_1_where_labels_are_right_or_wrong():
+    scores = [Score(1.1, "ok", 0.0), Score(0.4, "ok", 0.0), Score(0.0, "timeout", 0.0)]
+    found = summarise("r", scores, [1.0, 0.0, 0.0])
+    assert [one["line"] for one in found.disagreements] == [3]  # the timeout is ungraded
+    assert [one["line"] for one in summarise("r", scores, [1.0, 0.4, 0.0]).disagreements] == [1]

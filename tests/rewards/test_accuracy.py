@@ -229,3 +229,29 @@ def test_golds_of_public_sets_are_right_and_their_neighbours_only_where_equal(fi
 
 def numbers(text: str) -> list[float]:
     return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", text.replace(",", ""))]
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "outcome"),
+    [
+        ("dog", "god", "wrong"),
+        ("USA", "UAS", "wrong"),
+        ("dog", "Dog", "right"),
+        ("the dog", "dog", "right"),
+        ("sun", "the sun", "right"),
+        ("the sun", "the sum", "wrong"),
+        ("abc", "a b c", "right"),
+        ("xy", "yx", "right"),
+    ],
+)
+def test_short_words_are_no_products(gold, answer, outcome):
+    assert grade(gold, answer).outcome == outcome
+
+
+def test_a_gold_of_several_values_may_be_a_list():
+    assert accuracy(
+        prompts=[""] * 2, completions=[r"\boxed{5, 4}", r"\boxed{4}"], answer=[["4", "5"]] * 2
+    ) == [
+        1.0,
+        0.0,
+    ]

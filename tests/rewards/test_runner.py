@@ -302,3 +302,18 @@ def is_alive(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except (ProcessLookupError, FileNotFoundError):
         return False
+
+
+def test_the_line_of_an_exception_is_one_of_the_rule_s_file(rule_file):
+    path = rule_file(
+        """
+        import json
+
+        def parsed(completions, **columns):
+            return [json.loads(text) for text in completions]
+        """
+    )
+    with Runner([RuleSpec(f"{path}:parsed")], workers=1) as runner:
+        runner.submit("k", ["q"], ["no JSON"], {})
+        ((_, ((score,),), _),) = runner.wait()
+    assert score.extras["error"].endswith("my_rules.py line 5")
