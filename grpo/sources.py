@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,8 +205,10 @@ def _checked_rows(made: Any, where: str) -> list[Row]:
 
 def _task_rows(task: str, options: Mapping[str, Any], seed: int) -> list[Row]:
     try:
-        import reasoning_gym
-        from reasoning_gym.factory import DATASETS
+        with warnings.catch_warnings():  # of a library that it imports, about that one's own syntax
+            warnings.simplefilter("ignore", SyntaxWarning)
+            import reasoning_gym
+            from reasoning_gym.factory import DATASETS
     except ImportError:
         raise UserError(
             "reasoning-gym is not installed", f"{TASKS}:{task}", "Run: pip install 'grpo-toolkit[tasks]'"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -53,7 +54,9 @@ class Judge:
 def warm() -> None:
     """Imports reasoning-gym. RuleError where it is not installed."""
     try:
-        import reasoning_gym  # noqa: F401
+        with warnings.catch_warnings():  # of a library that it imports, about that one's own syntax
+            warnings.simplefilter("ignore", SyntaxWarning)
+            import reasoning_gym  # noqa: F401
     except ImportError:
         hint = "Run: pip install 'grpo-toolkit[tasks]'"
         raise RuleError("reasoning-gym is not installed", "gym", hint) from None
