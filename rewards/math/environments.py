@@ -2,6 +2,7 @@ r"""Formulas between `\begin` and `\end`: matrices, and functions given piece by
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from fractions import Fraction
 
 from rewards.math.cursor import Cursor
@@ -15,12 +16,12 @@ _SIGNS = {"<": "<", ">": ">", "=": "=", r"\le": "<=", r"\ge": ">=", r"\ne": "!="
 _ALWAYS = Op("=", (Number(Fraction(0)), Number(Fraction(0))))
 
 
-class Environments(Cursor):
+class Environments(Cursor, ABC):
     """The part of a parser that reads environments; `sum` reads a formula."""
 
+    @abstractmethod
     def sum(self) -> Node:
         """A formula."""
-        raise NotImplementedError
 
     def environment(self) -> Node:
         r"""What stands behind `\begin`, up to its `\end`."""

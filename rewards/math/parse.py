@@ -13,9 +13,9 @@ from __future__ import annotations
 import functools
 from fractions import Fraction
 
-from rewards.math.environments import Environments
+from rewards.math.literals import Literals
 from rewards.math.matrices import AXES
-from rewards.math.tokens import Token, Unreadable, in_base, tokenise
+from rewards.math.tokens import Token, Unreadable, tokenise
 from rewards.math.tree import Matrix, Node, Number, Op, Symbol
 
 MAX_DEPTH = 60
@@ -49,7 +49,7 @@ def parse(text: str) -> Node:
     return node
 
 
-class _Parser(Environments):
+class _Parser(Literals):
     def whole(self) -> Node:
         r"""A sum, or two around `\over` or `\choose`."""
         node = self.sum()
@@ -204,46 +204,6 @@ class _Parser(Environments):
         self.depth -= 1
         return node
 
-    def number(self, token: Token) -> Node:
-        if self.sees("_"):
-            self.take()
-            return Number(self.based(token.text, self.subscript()))
-        node = Number(token.value, token.places)
-        if token.places is None and token.value.denominator == 1:
-            part = self.proper_fraction()
-            if part is not None:
-                return Op("+", (node, part))
-        return node
-
-    def based(self, digits: str, base: str) -> Fraction:
-        """The value of `digits` in a base: `24_7` within a sum."""
-        try:
-            return in_base(digits, int(base))
-        except ValueError:
-            raise Unreadable(f"{digits} in base {base}") from None
-
-    def proper_fraction(self) -> Node | None:
-        r"""The fraction of a mixed number, if one follows: `\frac{1}{2}` or, after a space, `1/2`."""
-        start = self.at
-        try:
-            if self.sees(r"\frac"):
-                self.take()
-                top, bottom = self.argument(), self.argument()
-            elif self.peek().kind == "number" and self.peek().spaced and self.peek(1).text == "/":
-                top = Number(self.take().value)
-                self.take()
-                bottom = self.primary()
-            else:
-                return None
-        except Unreadable:
-            self.at = start
-            return None
-        whole = isinstance(top, Number) and isinstance(bottom, Number)
-        if whole and 0 < top.value < bottom.value and not self.sees("^"):  # type: ignore[union-attr]
-            return Op("/", (top, bottom))
-        self.at = start
-        return None
-
     def word(self, token: Token) -> Node:
         """A letter, or a name of several that stands for a function or for pi."""
         for name in _IN_LETTERS:
@@ -253,27 +213,6 @@ class _Parser(Environments):
                 self.at += len(name) - 1
                 return Symbol("pi") if name == "pi" else self.function(name)
         return self.symbol(token.text)
-
-    def symbol(self, name: str) -> Node:
-        if self.sees("_"):
-            self.take()
-            name += "_" + self.subscript()
-        while self.sees("'"):
-            self.take()
-            name += "'"
-        return Symbol(name)
-
-    def subscript(self) -> str:
-        if not self.sees("{"):
-            return self.take().text
-        self.take()
-        parts = []
-        while not self.sees("}"):
-            if self.peek().kind == "end":
-                raise Unreadable("a subscript that is not closed")
-            parts.append(self.take().text)
-        self.take()
-        return "".join(parts)
 
     def command(self, name: str) -> Node:
         if name in FUNCTIONS:

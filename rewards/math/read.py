@@ -202,7 +202,9 @@ def _matlab(text: str, depth: int) -> Form | None:
     rows = [re.split(r"[, ]+", row.strip(" ,")) for row in inside.split(";")]
     if not inside or (found and len(rows[0]) < 2) or len({len(row) for row in rows}) > 1:
         return None
-    if turned and len(rows) == 1:
+    if turned and len(rows) < 2:
+        if len(rows[0]) < 2:
+            return None  # `(1+r)^T` is a power
         rows = [[cell] for cell in rows[0]]
     cells = r" \cr ".join(" & ".join(row) for row in rows)
     return _value(rf"\begin{{bmatrix}} {cells} \end{{bmatrix}}", depth)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from rewards.accuracy import accuracy, grade
 from rewards.math import symbolic
-from rewards.math.compare import rounds
 from rewards.math.forms import Words
 from rewards.math.ladder import MAX_LOOSE, Verdict
+from rewards.math.quantities import rounds
 from rewards.math.read import read
 from rewards.math.units import split_unit
 
@@ -229,6 +229,27 @@ def test_golds_of_public_sets_are_right_and_their_neighbours_only_where_equal(fi
 
 def numbers(text: str) -> list[float]:
     return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", text.replace(",", ""))]
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "outcome"),
+    [
+        ("(1+r)^T", "1+r", "wrong"),
+        ("(1+r)^T", "(r+1)^T", "right"),
+        (r"\begin{pmatrix} 3 \\ 4 \end{pmatrix}", "(3, 4)^T", "right"),
+        (r"\begin{pmatrix} 3 \\ 4 \end{pmatrix}", "(4, 3)^T", "wrong"),
+    ],
+)
+def test_a_power_is_no_transpose(gold, answer, outcome):
+    assert grade(gold, answer).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [("11.01", "right"), ("11.10", "wrong"), ("(11.01)_2", "right"), ("3.25", "wrong"), ("11.01_3", "wrong")],
+)
+def test_digits_behind_the_point_of_another_base(answer, outcome):
+    assert grade("11.01_2", answer).outcome == outcome
 
 
 @pytest.mark.parametrize(

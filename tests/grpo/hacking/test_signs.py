@@ -82,6 +82,7 @@ def test_language_mixing(text, value):
 def test_right_by_the_loosest_rung_alone():
     assert signs.loose({"verdict": "right", "rung": "math_verify"}) == 1.0
     assert signs.loose({"verdict": "right", "rung": "value"}) == 0.0
+    assert signs.loose({"verdict": "right", "rung": "number"}) == 0.0
     assert signs.loose({"verdict": "right", "rung": "string"}) == 0.0
     assert signs.loose({"verdict": "wrong", "rung": "math_verify"}) is None
     assert signs.loose({"thinks": 1.0}) is None
