@@ -201,7 +201,7 @@ def _as_tuple(form: Form, other: Form) -> Form:
     """A vector as the tuple of its entries, or a matrix as the tuple of its rows, where the other is one."""
     if not (isinstance(form, Value) and isinstance(other, Several)):
         return form
-    rows = grid_of(form.node, len(other.items))
+    rows = grid_of(form.node)
     if rows is None:
         return form
     if len(rows) == 1 or all(len(row) == 1 for row in rows):

@@ -235,12 +235,14 @@ def numbers(text: str) -> list[float]:
     ("gold", "answer", "outcome"),
     [
         ("(1+r)^T", "1+r", "wrong"),
+        (r"\binom{5}{2}", "(5, 2)", "wrong"),
+        (r"\begin{pmatrix} 5 \\ 2 \end{pmatrix}", r"\binom{5}{2}", "right"),
         ("(1+r)^T", "(r+1)^T", "right"),
         (r"\begin{pmatrix} 3 \\ 4 \end{pmatrix}", "(3, 4)^T", "right"),
         (r"\begin{pmatrix} 3 \\ 4 \end{pmatrix}", "(4, 3)^T", "wrong"),
     ],
 )
-def test_a_power_is_no_transpose(gold, answer, outcome):
+def test_a_power_is_no_transpose_and_a_binomial_no_pair(gold, answer, outcome):
     assert grade(gold, answer).outcome == outcome
 
 
