@@ -10,6 +10,7 @@ from typing import Any, cast
 from grpo.data import check_splits, count_splits, data_of_set, prompt_of
 from grpo.errors import UserError
 from grpo.golds import check_golds
+from grpo.named_models import resolved_if_made
 from grpo.recipe import Recipe
 from grpo.recipe_checks import check_context
 from grpo.recipe_file import dump_recipe
@@ -110,11 +111,10 @@ def _try_golds(recipe: Recipe, items: Sequence[Item]) -> None:
 
 def _local_checkpoint(recipe: Recipe) -> Path | None:
     if recipe.model.path:
-        folder = Path(recipe.model.path)
-    else:
-        from grpo.stages.pretrain import cache_folder
+        return resolved_if_made(recipe.model.path)
+    from grpo.stages.pretrain import cache_folder
 
-        folder = cache_folder(recipe)
+    folder = cache_folder(recipe)
     return folder if folder.is_dir() else None
 
 

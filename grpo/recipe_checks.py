@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo.errors import UserError
+from grpo.named_models import model_problems
 from grpo.recipe import Recipe
 from grpo.recipe_tree import Key, Tree, dotted
 from grpo.rollout.vllm_args import argument_problems
@@ -49,6 +50,7 @@ def check_combinations(sections: Mapping[str, Any], tree: Tree) -> None:
     checks: tuple[tuple[Callable[..., Iterator[Problem]], tuple[str, ...]], ...] = (
         (_one_base, ("model", "pretrain")),
         (_checkpoint, ("model",)),
+        (_named, ("model",)),
         (_context, ("model", "rollout")),
         (_decoder, ("pretrain",)),
         (_lengths, ("rollout",)),
@@ -103,7 +105,10 @@ def _one_base(model: Any, pretrain: Any) -> Iterator[Problem]:
 
 
 def _checkpoint(model: Any) -> Iterator[Problem]:
-    if model.path and re.match(r"[.~/]", model.path):
+    if model.path and model.path.endswith(".gguf"):
+        if not Path(model.path).is_file():
+            yield ("model", "path"), f"no such file {model.path!r}", "Give a GGUF file that is there"
+    elif model.path and re.match(r"[.~/]", model.path):
         folder = Path(model.path)
         if not (folder / "config.json").is_file():
             missing = "is a file" if folder.is_file() else "is no folder"
@@ -113,6 +118,11 @@ def _checkpoint(model: Any) -> Iterator[Problem]:
                 what,
                 "Give the folder of a checkpoint in transformers format, or a hub id",
             )
+
+
+def _named(model: Any) -> Iterator[Problem]:
+    for key, what, instead in model_problems(model):
+        yield ("model", key), what, instead
 
 
 def _context(model: Any, rollout: Any) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from grpo.data import check_splits, count_splits
 from grpo.errors import UserError
 from grpo.folder import find_checkpoint, move_aside
 from grpo.live import view_for
+from grpo.named_models import MODELS, resolve
 from grpo.quiet import quieten
 from grpo.recipe_checks import check_context
 from grpo.rollout.vllm_args import check_start
@@ -117,10 +118,12 @@ def learn(
 
 
 def base_checkpoint(recipe: Recipe, view: View) -> str:
-    """Folder or hub id of the base; pre-trained now where the recipe says so and it is not cached."""
+    """Folder or hub id of the base; pre-trained or dequantised now where it is not cached."""
     if recipe.pretrain is None:
         assert recipe.model.path is not None  # a recipe has one or the other
-        return recipe.model.path
+        if recipe.model.path in MODELS:
+            view.note(f"{recipe.model.path}: {MODELS[recipe.model.path].about}")
+        return resolve(recipe.model.path)
     return str(pretrain(recipe, view))
 
 
