@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from grpo.data import check_splits, count_splits, data_of_set, prompt_of
+from grpo.data import check_splits, choose_shots, count_splits, data_of_set, prompt_of, render
 from grpo.errors import UserError
 from grpo.golds import check_golds
 from grpo.named_models import resolved_if_made
@@ -81,9 +81,9 @@ def plan(recipe: Recipe) -> Plan:
         read_items(data_of_set(name, recipe.data), seed=recipe.output.seed)
     _try_golds(recipe, items)
     tokenizer = _tokenizer(str(folder) if folder else recipe.model.path)
-    template, prompt = get_template(recipe.data.template), None
+    template, prompt, shots = get_template(recipe.data.template), None, choose_shots(items, recipe.data)
     try:
-        prompt = template.render(items[0].prompt, recipe.data.system, tokenizer)
+        prompt = render(items[0].prompt, recipe.data, tokenizer, shots)
     except UserError:
         if tokenizer is not None:
             raise

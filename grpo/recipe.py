@@ -84,6 +84,12 @@ class Data(Section):
     )
     template: str = Field(default="raw", description="prompt template by name (grpo/templates.py)")
     system: str | None = Field(default=None, description="system prompt, for templates that have one")
+    shots: int = Field(
+        default=0,
+        ge=0,
+        description="worked examples in front of every prompt, for templates that take them: training rows, "
+        "chosen by hash, that are then not trained on",
+    )
     holdout: float = Field(
         default=0.02,
         gt=0,

@@ -14,6 +14,8 @@ from grpo.named_models import model_problems
 from grpo.recipe import Recipe
 from grpo.recipe_tree import Key, Tree, dotted
 from grpo.rollout.vllm_args import argument_problems
+from grpo.templates import TEMPLATES
+from rewards.extract import EXTRACTORS
 
 HEAD_WIDTHS = (32, 64, 80, 96, 112, 128)  # that vLLM's attention takes, on CPU too
 Problem = tuple[Key, str, str]
@@ -58,6 +60,7 @@ def check_combinations(sections: Mapping[str, Any], tree: Tree) -> None:
         (_small_context, ("rollout", "pretrain")),
         (_minibatches, ("train",)),
         (_coefficients, ("algorithm",)),
+        (_answer_form, ("data", "rewards")),
     )
     for check, needed in checks:
         if all(name in sections for name in needed):
@@ -171,6 +174,21 @@ def _minibatches(train: Any) -> Iterator[Problem]:
             f"{train.minibatches} does not divide prompts_per_step {train.prompts_per_step}",
             "Each optimiser step takes the same number of prompts",
         )
+
+
+def _answer_form(data: Any, rewards: Any) -> Iterator[Problem]:
+    """accuracy must find a gold where the data's template asks for the answer."""
+    template = TEMPLATES.get(data.template)
+    if template is None:
+        return  # told when the data are read
+    for number, rule in enumerate(rewards):
+        extract = EXTRACTORS.get(rule.options.get("extract", "final"))
+        if rule.rule == "accuracy" and extract is not None and extract(template.answer_form("7")) != "7":
+            yield (
+                ("rewards", str(number), "extract"),
+                f"accuracy looks elsewhere for the answer than template {data.template} asks for it",
+                "Write extract: text",
+            )
 
 
 def _coefficients(algorithm: Any) -> Iterator[Problem]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from grpo.view import View
 
 PROBES = 8  # prompts whose log-probs are compared at every weight sync
+PROBE_TOKENS = 64  # of each, at its end: they need not be prompts, and worked examples would cost seconds
 PARTS = {"select": "held-out", "report": "held-out-report"}  # names of the halves in metrics and files
 
 
@@ -113,7 +114,7 @@ def learn(
         device=str(policy.device),
     ) as engine:
         run.view.stage("training", recipe.train.steps, run.done)  # its pace leaves out the engine's start
-        probes = [p.token_ids for p in splits.train if len(p.token_ids) > 1][:PROBES]
+        probes = [p.token_ids[-PROBE_TOKENS:] for p in splits.train if len(p.token_ids) > 1][:PROBES]
         trainer.train(recipe, run, engine, prompts, probes, scorer, policy, reference, sampling, evaluate)
 
 
@@ -165,7 +166,7 @@ def open_prompts(
     recipe: Recipe, items: Sequence[Item], base: str, tokenizer: PreTrainedTokenizerBase, scorer: Scorer
 ) -> tuple[DataSplits, dict[str, list[Prompt]]]:
     """Training and held-out prompts and those of eval.sets, their golds tried on the rules."""
-    from grpo.data import DataSplits, open_data, open_set
+    from grpo.data import open_data, open_set
     from grpo.golds import check_golds
     from grpo.templates import get_template
 
@@ -176,14 +177,15 @@ def open_prompts(
     }
     splits = open_data(items, recipe.data, **options)
     form = get_template(recipe.data.template).answer_form
-    parts = [
-        check_golds(scorer, part, form, recipe.data.bad_gold)
-        for part in (splits.train, splits.select, splits.report)
-    ]
-    sets = {
-        name: open_set(name, recipe.data, seed=recipe.output.seed, **options) for name in recipe.eval.sets
+    good: dict[str, Any] = {
+        part: check_golds(scorer, getattr(splits, part), form, recipe.data.bad_gold)
+        for part in ("train", "select", "report")
     }
-    return DataSplits(*parts), sets
+    sets = {
+        name: open_set(name, recipe.data, seed=recipe.output.seed, shots=splits.shots, **options)
+        for name in recipe.eval.sets
+    }
+    return dataclasses.replace(splits, **good), sets
 
 
 def context_of(recipe: Recipe, base: str) -> int:
