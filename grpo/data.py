@@ -8,19 +8,20 @@ every run.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from grpo.errors import UserError
+from grpo.hashing import digest, half, in_holdout, unit
 from grpo.recipe import Data
 from grpo.rows import Item, canonical, read_items
+from grpo.shots import choose_shots, render
 from grpo.sources import parse_source
-from grpo.templates import TEMPLATES, PromptText, Tokenizer, get_template
+from grpo.templates import Tokenizer, get_template
 from grpo.types import Prompt
 
 log = logging.getLogger(__name__)
@@ -34,23 +35,11 @@ class DataSplits:
     select: list[Prompt]  # held out: chooses the best checkpoint
     report: list[Prompt]  # held out: feeds summary.json, chooses nothing
     shots: tuple[Item, ...] = ()  # worked examples in front of every prompt, in no split
-
-
-def in_holdout(key: str, fraction: float) -> bool:
-    """Whether rows with this split key are held out, for a share `fraction` of all keys.
-
-    A hash, because a rule on the key itself (a residue, a length) holds out one kind of problem.
-    """
-    return _unit("holdout", key) < fraction
-
-
-def half(key: str) -> Literal["select", "report"]:
-    """Which half of the held-out rows a key belongs to, independent of `in_holdout`."""
-    return "select" if _unit("half", key) < 0.5 else "report"
+    shot_pool: tuple[Item, ...] = ()  # those, and further ones that protocols with more shots show
 
 
 def open_data(
-    items: Sequence[Item], data: Data, *, tokenizer: Tokenizer, max_prompt_tokens: int
+    items: Sequence[Item], data: Data, *, tokenizer: Tokenizer, max_prompt_tokens: int, more: int = 0
 ) -> DataSplits:
     """The prompts of a run.
 
@@ -59,12 +48,14 @@ def open_data(
         data: the recipe's section.
         tokenizer: of the model.
         max_prompt_tokens: longest prompt; `data.overlong` says what happens to longer ones.
+        more: worked examples to set aside, where another protocol shows more than `data.shots`.
 
     Raises:
         UserError: a prompt cannot be rendered or is too long, or a split comes out empty.
     """
-    shots = choose_shots(items, data)
-    shown = {item.key for item in shots}
+    pool = choose_shots(items, data, more)
+    shots = pool[: data.shots]
+    shown = {item.key for item in pool}
     rest = [item for item in items if item.key not in shown]
     prompts = _prompts(rest, data, tokenizer, max_prompt_tokens, shots)
     splits: dict[str, list[Prompt]] = {"train": [], "select": [], "report": []}
@@ -72,43 +63,8 @@ def open_data(
         splits[half(item.key) if in_holdout(item.key, data.holdout) else "train"].append(prompt)
     check_splits({name: len(members) for name, members in splits.items()}, data)
     return DataSplits(
-        splits["train"], _in_hash_order(splits["select"]), _in_hash_order(splits["report"]), shots
+        splits["train"], _in_hash_order(splits["select"]), _in_hash_order(splits["report"]), shots, pool
     )
-
-
-def choose_shots(items: Sequence[Item], data: Data) -> tuple[Item, ...]:
-    """The `data.shots` worked examples: rows that are not held out, one a key, in an order by hash.
-
-    Raises:
-        UserError: the template takes none, or there are fewer rows with a gold.
-    """
-    if not data.shots:
-        return ()
-    if get_template(data.template).shot is None:
-        takers = [name for name, template in TEMPLATES.items() if template.shot]
-        raise UserError(
-            f"template {data.template} takes no worked examples",
-            "data.shots",
-            f"Use {', '.join(takers)}, or 0",
-        )
-    able = {item.key: item for item in items if item.answer and not in_holdout(item.key, data.holdout)}
-    if len(able) < data.shots:
-        raise UserError(
-            f"{data.shots} worked examples, but {len(able)} rows have a gold and are not held out",
-            "data.shots",
-            "Take fewer, or give more rows",
-        )
-    return tuple(able[key] for key in sorted(able, key=lambda key: _unit("shot", key))[: data.shots])
-
-
-def render(prompt: PromptText, data: Data, tokenizer: Tokenizer | None, shots: Sequence[Item]) -> str:
-    """A prompt as the model reads it, behind the worked examples."""
-    template = get_template(data.template)
-    text = template.render(prompt, data.system, tokenizer)
-    if template.shot is None:
-        return text
-    examples = [(template.render(item.prompt, data.system, tokenizer), item.answer or "") for item in shots]
-    return "".join(template.shot(*example) for example in examples) + text
 
 
 def count_splits(items: Sequence[Item], data: Data) -> dict[str, int]:
@@ -179,7 +135,7 @@ def data_of_set(source: str, data: Data, folder: Path = Path()) -> Data:
 
 
 def _in_hash_order(prompts: list[Prompt]) -> list[Prompt]:
-    return sorted(prompts, key=lambda prompt: _unit("order", prompt.id))
+    return sorted(prompts, key=lambda prompt: unit("order", prompt.id))
 
 
 def _prompts(
@@ -212,7 +168,7 @@ def _prompts(
 
 def prompt_of(item: Item, text: str, token_ids: Sequence[int]) -> Prompt:
     """A prompt from its item, its rendered text and the text's tokens."""
-    name = _digest("id", canonical(item.prompt)).hex()
+    name = digest("id", canonical(item.prompt)).hex()
     return Prompt(name, item.prompt, item.answer, text, tuple(token_ids), item.columns)
 
 
@@ -275,13 +231,4 @@ class PromptStream:
         return order
 
     def _fingerprint(self) -> str:
-        return _digest(str(self._seed), *(prompt.id for prompt in self._prompts)).hex()
-
-
-def _digest(*parts: str) -> bytes:
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=8).digest()
-
-
-def _unit(salt: str, key: str) -> float:
-    """A number in [0, 1) that looks random and depends on salt and key alone."""
-    return int.from_bytes(_digest(salt, key), "big") / 2**64
+        return digest(str(self._seed), *(prompt.id for prompt in self._prompts)).hex()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from grpo.data import check_splits, choose_shots, count_splits, data_of_set, prompt_of, render
+from grpo.data import check_splits, count_splits, data_of_set, prompt_of
 from grpo.errors import UserError
 from grpo.golds import check_golds
 from grpo.named_models import resolved_if_made
@@ -17,6 +17,7 @@ from grpo.recipe_file import dump_recipe
 from grpo.rollout.vllm_args import check_start
 from grpo.rows import Item, canonical, read_items
 from grpo.scoring import Scorer
+from grpo.shots import choose_shots, render
 from grpo.templates import Tokenizer, get_template
 
 

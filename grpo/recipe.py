@@ -233,6 +233,16 @@ class Train(Section):
     keep: int = Field(default=2, ge=1, description="newest checkpoints kept")
 
 
+class Protocol(Section):
+    """Another way to ask. What is left out is as the recipe has it."""
+
+    template: str | None = Field(default=None, description="prompt template by name")
+    shots: int | None = Field(default=None, ge=0, description="worked examples in front of the prompt")
+    system: str | None = Field(default=None, description="system prompt, for templates that have one")
+    temperature: float | None = Field(default=None, ge=0, description="sampling temperature; 0 is greedy")
+    max_tokens: int | None = Field(default=None, ge=1, description="longest completion, tokens")
+
+
 class Eval(Section):
     """Held-out evaluation with the live engine."""
 
@@ -241,6 +251,11 @@ class Eval(Section):
     samples: int = Field(default=4, ge=1, description="completions a held-out prompt")
     temperature: float = Field(default=1.0, ge=0, description="sampling temperature; 0 is greedy")
     sets: list[str] = Field(default_factory=list, description="further sets, reported and never selected on")
+    protocols: list[Protocol] = Field(
+        default_factory=list,
+        description="other templates and temperatures that base and trained policy are measured with: the "
+        "gain is counted against the base at its best",
+    )
 
 
 class Output(Section):

@@ -177,16 +177,16 @@ def _minibatches(train: Any) -> Iterator[Problem]:
 
 
 def _answer_form(data: Any, rewards: Any) -> Iterator[Problem]:
-    """accuracy must find a gold where the data's template asks for the answer."""
+    """A rule that grades answers must find a gold where the data's template asks for the answer."""
     template = TEMPLATES.get(data.template)
     if template is None:
         return  # told when the data are read
     for number, rule in enumerate(rewards):
-        extract = EXTRACTORS.get(rule.options.get("extract", "final"))
-        if rule.rule == "accuracy" and extract is not None and extract(template.answer_form("7")) != "7":
+        extract = EXTRACTORS.get(rule.options.get("extract", ""))
+        if extract is not None and extract(template.answer_form("7")) != "7":
             yield (
                 ("rewards", str(number), "extract"),
-                f"accuracy looks elsewhere for the answer than template {data.template} asks for it",
+                f"{rule.rule} looks elsewhere for the answer than template {data.template} asks for it",
                 "Write extract: text",
             )
 

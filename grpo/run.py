@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import pickle
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from grpo.errors import RunError
 from grpo.faults import faults, settle
 from grpo.folder import ENDS, RECIPE, go_on_command
 from grpo.metrics import MetricsLog, step_metrics
+from grpo.protocols import Measured, own_name, read_protocols
 from grpo.recipe_file import dump_recipe
 from grpo.samples import write_samples
 from grpo.summary import FILE as SUMMARY
@@ -37,8 +39,9 @@ if TYPE_CHECKING:
     from grpo.view import View
 
 WORTH = {"exclude": "left out", "zero": "0"}  # what is said of a rule that raised, by train.on_rule_error
-# `select` may choose a checkpoint; `report` is what summary.json tells and chooses nothing; `sets` likewise
-Part = Literal["select", "report", "sets"]
+# `select` may choose a checkpoint; `report` is what summary.json tells and chooses nothing; `sets` likewise;
+# `protocols` are the prompts of `report`, asked in other ways
+Part = Literal["select", "report", "sets", "protocols"]
 Evaluate = Callable[["RolloutEngine", Part], "list[Evaluation]"]
 
 
@@ -173,7 +176,7 @@ class Run:
             parts: list[Part] = ["select", "sets"]
             first, last = self.done == 0, self.done == self.recipe.train.steps
             if first or last:
-                parts.append("report")
+                parts += ["report", "protocols"]
             for part in parts:
                 for evaluation in evaluate(engine, part):
                     self._keep(
@@ -186,19 +189,22 @@ class Run:
     def _keep(self, evaluation: Evaluation, part: Part, label: str) -> None:
         folder = self.folder / "eval"
         folder.mkdir(exist_ok=True)
-        name = f"{label}-{evaluation.name}".replace("/", "-").replace(":", "-")
+        name = re.sub(r"[/:, ]+", "-", f"{label}-{evaluation.name}")
         (folder / f"{name}.json").write_text(json.dumps(evaluation.to_json(), indent=2) + "\n")
         self._pending |= evaluation.metrics()
         if part == "report":
             (folder / f"{label}.pickle").write_bytes(pickle.dumps(evaluation))
-        else:
+        elif part != "protocols":
             self.view.evaluation(self.done, evaluation.metrics())
 
-    def finish(self, console: Console, grader: str = "accuracy") -> dict[str, Any]:
-        """Draws the curves (`grader` is the rule that grades answers), and writes and prints the summary."""
+    def finish(self, console: Console, graders: Sequence[str] = ("accuracy",)) -> dict[str, Any]:
+        """Draws the curves, and writes and prints the summary; `graders` are the rules that grade answers."""
         steps, seconds, tokens = self.done, self.seconds, self.tokens
-        draw_curves(self.folder, grader)
-        write_summary(self.folder, *_ends(self.folder), steps=steps, seconds=seconds, tokens=tokens)
+        draw_curves(self.folder, *graders[:1])
+        own = own_name(self.recipe.data, self.recipe.eval)
+        rows = read_protocols(self.folder, own, graders)
+        base, trained = _ends(self.folder)
+        write_summary(self.folder, base, trained, protocols=rows, steps=steps, seconds=seconds, tokens=tokens)
         return show_summary(self.recipe, console)
 
     def save_if_due(self, policy: Policy, prompts: PromptStream) -> None:
@@ -224,8 +230,14 @@ def show_summary(recipe: Recipe, console: Console) -> dict[str, Any]:
     folder = Path(recipe.output.folder)
     summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text())
     told = {name: summary[name] for name in ("steps", "seconds", "tokens")}
+    protocols = [Measured.from_json(row) for row in summary["protocols"]]
     print_summary(
-        console, folder, *_ends(folder), **told, next_command=go_on_command(recipe, summary["steps"])
+        console,
+        folder,
+        *_ends(folder),
+        protocols=protocols,
+        next_command=go_on_command(recipe, summary["steps"]),
+        **told,
     )
     return summary
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from grpo.protocols import Measured, gain, told
 from grpo.screen import clock, coloured, safe, short
 
 if TYPE_CHECKING:
@@ -31,17 +33,25 @@ PLACES = (
 
 
 def write_summary(
-    folder: Path, base: Evaluation, trained: Evaluation, *, steps: int, seconds: float, tokens: int
+    folder: Path,
+    base: Evaluation,
+    trained: Evaluation,
+    *,
+    protocols: Sequence[Measured] = (),
+    steps: int,
+    seconds: float,
+    tokens: int,
 ) -> dict[str, Any]:
     """Writes summary.json, whole or not at all, and returns what it holds.
 
     `{"base": {"pass@1", "interval", "mean_length", "styles", …}, "trained": {…}, "steps", "seconds",
-    "tokens"}`, base and trained as `Evaluation.to_json` gives them.
+    "tokens", "protocols"}`, base and trained as `Evaluation.to_json` gives them.
 
     Args:
         folder: the run folder.
         base: the policy before training, on prompts that neither trained nor selected anything.
         trained: the policy after it, on the same prompts with the same seeds.
+        protocols: both under every protocol, the recipe's own included.
         steps: rollout steps of the run.
         seconds: wall-clock seconds of the run.
         tokens: tokens sampled in training.
@@ -52,6 +62,7 @@ def write_summary(
         "steps": steps,
         "seconds": seconds,
         "tokens": tokens,
+        "protocols": [row.to_json() for row in protocols],
     }
     path = folder / FILE
     partial = path.with_suffix(".partial")
@@ -66,6 +77,7 @@ def print_summary(
     base: Evaluation,
     trained: Evaluation,
     *,
+    protocols: Sequence[Measured] = (),
     steps: int,
     seconds: float,
     tokens: int,
@@ -78,6 +90,9 @@ def print_summary(
     """
     console.print()
     console.print(_table(base, trained))
+    if len({row.protocol for row in protocols}) > 1:
+        console.print(_protocols(protocols))
+        console.print(told(protocols), markup=False, soft_wrap=True)
     if trained.pass_at_1.high < base.pass_at_1.low:
         console.print(WORSE, style="yellow")
     console.print(
@@ -112,6 +127,23 @@ def _table(base: Evaluation, trained: Evaluation) -> Table:
         table.add_row(f"pass@1 of {name}", str(before.pass_at_1) if before else "–", str(style.pass_at_1))
     table.add_row("length, tokens", _length(base), _length(trained))
     table.add_row("cut at max_tokens", f"{base.truncated:.1%}", f"{trained.truncated:.1%}")
+    return table
+
+
+def _protocols(rows: Sequence[Measured]) -> Table:
+    """Every protocol at both ends; the two that a gain is counted between are bold."""
+    best = dict(zip(("base", "trained"), gain(rows), strict=True))
+    table = Table(title="Asked in other ways", title_style="bold")
+    for column in ("protocol", "rule"):
+        table.add_column(column)
+    table.add_column("base", justify="right")
+    table.add_column("trained", justify="right")
+    for row in rows:
+        cells = [
+            Text(f"{value:.3f} [{low:.3f}, {high:.3f}]", "bold" if row is best[end] else "")
+            for end, (value, low, high) in (("base", row.base), ("trained", row.trained))
+        ]
+        table.add_row(Text(row.protocol), Text(safe(row.rule)), *cells)
     return table
 
 

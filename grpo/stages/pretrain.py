@@ -17,8 +17,8 @@ from eval.sets import registry
 from grpo import corpus
 from grpo.cache import cache_root, fill
 from grpo.corpus import CORPORA, TAGS, Corpus, Example
-from grpo.data import in_holdout
 from grpo.errors import UserError
+from grpo.hashing import in_holdout
 from grpo.recipe import Pretrain, Recipe
 
 if TYPE_CHECKING:

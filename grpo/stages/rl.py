@@ -18,24 +18,22 @@ from grpo.quiet import quieten
 from grpo.recipe_checks import check_context
 from grpo.rollout.vllm_args import check_start
 from grpo.rows import Item, read_items
-from grpo.run import Part, Run, is_finished, show_summary
+from grpo.run import Run, is_finished, show_summary
 from grpo.scoring import Scorer
+from grpo.stages.held_out import make_evaluate, protocol_prompts
 from grpo.stages.pretrain import pretrain
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from eval.run import Evaluation
     from grpo.data import DataSplits
     from grpo.recipe import Recipe
-    from grpo.rollout.engine import RolloutEngine
     from grpo.run import Evaluate
     from grpo.types import Prompt, Sampling
     from grpo.view import View
 
 PROBES = 8  # prompts whose log-probs are compared at every weight sync
 PROBE_TOKENS = 64  # of each, at its end: they need not be prompts, and worked examples would cost seconds
-PARTS = {"select": "held-out", "report": "held-out-report"}  # names of the halves in metrics and files
 
 
 def train(
@@ -69,14 +67,15 @@ def train(
             base = base_checkpoint(recipe, view)
             tokenizer = load_tokenizer(base)
             splits, sets = open_prompts(recipe, items, base, tokenizer, scorer)
+            protocols = protocol_prompts(recipe, splits, tokenizer, context_of(recipe, base))
             sampling = sampling_of(recipe)
             aside = move_aside(folder) if overwrite else None
             if aside:
                 view.note(f"the old run is now {aside}")
             run = Run(recipe, view, checkpoint)
-            evaluate = make_evaluate(recipe, scorer, splits, sets, sampling)
+            evaluate = make_evaluate(recipe, scorer, splits, sets, protocols, sampling)
             learn(recipe, run, base, tokenizer, scorer, splits, sampling, evaluate)
-    return run.finish(console, *graders[:1])
+    return run.finish(console, graders)
 
 
 def learn(
@@ -175,7 +174,8 @@ def open_prompts(
         "tokenizer": tokenizer,
         "max_prompt_tokens": context - recipe.rollout.max_tokens,
     }
-    splits = open_data(items, recipe.data, **options)
+    more = max((protocol.shots or 0 for protocol in recipe.eval.protocols), default=0)
+    splits = open_data(items, recipe.data, more=more, **options)
     form = get_template(recipe.data.template).answer_form
     good: dict[str, Any] = {
         part: check_golds(scorer, getattr(splits, part), form, recipe.data.bad_gold)
@@ -200,31 +200,3 @@ def context_of(recipe: Recipe, base: str) -> int:
     if Path(base).is_dir():
         check_context(recipe, Path(base) / "config.json")
     return recipe.rollout.context or int(config.max_position_embeddings)
-
-
-def make_evaluate(
-    recipe: Recipe, scorer: Scorer, splits: DataSplits, sets: dict[str, list[Prompt]], sampling: Sampling
-) -> Evaluate:
-    """What the trainer is handed to evaluate with: the live engine, no second copy of the model."""
-    from eval.run import evaluate
-
-    spec = recipe.eval
-    drawn = dataclasses.replace(sampling, temperature=spec.temperature)
-
-    def evaluate_part(engine: RolloutEngine, part: Part) -> list[Evaluation]:
-        named = sets if part == "sets" else {PARTS[part]: getattr(splits, part)}
-        return [
-            evaluate(
-                engine,
-                scorer,
-                prompts[: spec.prompts],
-                drawn,
-                spec.samples,
-                seed=recipe.output.seed,
-                name=name,
-            )
-            for name, prompts in named.items()
-            if prompts
-        ]
-
-    return evaluate_part

@@ -20,7 +20,7 @@ rollout: {group_size: 4, max_tokens: 24, context: 64, engine_args: {max_num_seqs
 rewards: [{rule: accuracy}, {rule: "rules.py:brief", timeout: 120}]
 algorithm: {preset: grpo}
 train: {steps: 5, prompts_per_step: 4, lr: 1.0e-3, save_every: 2}
-eval: {every: 2, prompts: 6, samples: 2}
+eval: {every: 2, prompts: 6, samples: 2, protocols: [{template: qa, shots: 1, max_tokens: 8, temperature: 0}]}
 output: {folder: run}
 """
 # A signal at every step; and a test can hold a run within its fourth step, by a file named hold.

@@ -54,6 +54,12 @@ def test_the_summary_compares_base_and_trained(whole):
         assert 0 <= low <= summary[side]["pass@1"] <= high <= 1
         assert summary[side]["prompts"] == 6
         assert json.loads((whole[0] / "eval" / f"{side}-held-out-report.json").read_text()) == summary[side]
+    own, other = summary["protocols"]
+    assert (own["protocol"], other["protocol"]) == ("raw, T=1", "qa, 1 shots, T=0, 8 tokens")
+    assert own["base"] == summary["base"]["rules"]["accuracy"]
+    greedy = json.loads((whole[0] / "eval" / "trained-protocol-qa-1-shots-T=0-8-tokens.json").read_text())
+    assert (greedy["prompts"], greedy["samples"]) == (6, 1)
+    assert other["trained"] == greedy["rules"]["accuracy"]
     assert summary["seconds"] > 0
     assert summary["tokens"] == sum(row["tokens"] for row in read_metrics(whole[0])[1:])
 

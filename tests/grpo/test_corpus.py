@@ -7,7 +7,7 @@ import re
 import pytest
 
 from grpo.corpus import CORPORA, TAGS, worked_sum
-from grpo.data import in_holdout
+from grpo.hashing import in_holdout
 from grpo.recipe import Pretrain
 
 OPTIONS = {"digits": 3}

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from eval.sets import addition
-from grpo.data import PromptStream, check_splits, half, in_holdout, open_data, open_set
+from grpo.data import PromptStream, check_splits, open_data, open_set
 from grpo.errors import UserError
+from grpo.hashing import half, in_holdout
 from grpo.recipe import Data
 from grpo.rows import read_items
 from grpo.types import Prompt

@@ -301,9 +301,9 @@ def test_evaluations_come_when_due_and_the_report_only_at_the_ends(started, grou
         started.evaluate_if_due(evaluate, None)
     both = ["select", "sets"]
     assert asked == [
-        *((0, part) for part in (*both, "report")),
+        *((0, part) for part in (*both, "report", "protocols")),
         *((2, part) for part in both),
-        *((4, part) for part in (*both, "report")),
+        *((4, part) for part in (*both, "report", "protocols")),
     ]
     rows = read_metrics(started.folder)
     assert [row["step"] for row in rows] == [0, 1, 2, 3, 4]

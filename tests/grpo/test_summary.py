@@ -1,10 +1,12 @@
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from eval.run import summarise
+from grpo.protocols import Measured
 from grpo.summary import print_summary, write_summary
 from grpo.types import Group, Prompt, Rollout
 from rewards.score import Score
@@ -46,6 +48,33 @@ TRAINED = evaluation(
     group("beta", True, "<think>so \x1b[2J[red]</think>5"),
     group("gamma", False, "6"),
 )
+
+
+def test_the_gain_is_counted_against_the_base_at_its_best(tmp_path):
+    rows = [
+        Measured("raw, T=1", "accuracy", (0.1, 0.05, 0.15), (0.5, 0.45, 0.55)),
+        Measured("raw, T=1", "accuracy/2", (0.2, 0.15, 0.25), (0.9, 0.85, 0.95)),
+        Measured("qa, 8 shots, T=0", "accuracy", (0.3, 0.25, 0.35), (0.6, 0.55, 0.65)),
+        Measured("qa, 8 shots, T=0", "accuracy/2", (0.4, 0.34, 0.46), (0.6, 0.55, 0.65)),
+    ]
+    write_summary(tmp_path, BASE, TRAINED, protocols=rows, steps=60, seconds=12.5, tokens=4321)
+    read = json.loads((tmp_path / "summary.json").read_text())["protocols"]
+    assert [Measured.from_json(row) for row in read] == rows
+    told = shown(tmp_path, protocols=rows)
+    assert "+0.200 over the base at its best (qa, 8 shots, T=0; accuracy/2)" in told
+    assert "the intervals do not overlap" in told
+    assert "the intervals overlap" in shown(
+        tmp_path, protocols=[*rows[:3], replace(rows[3], base=(0.4, 0.2, 0.56))]
+    )
+    assert "over the base" not in shown(tmp_path, protocols=rows[:1])
+
+
+def shown(folder, **options) -> str:
+    console = Console(file=io.StringIO(), width=160)
+    print_summary(
+        console, folder, BASE, TRAINED, steps=60, seconds=12.5, tokens=4321, next_command="x", **options
+    )
+    return console.file.getvalue()
 
 
 def test_summary_json_is_what_the_run_folder_promises(tmp_path):
