@@ -6,7 +6,9 @@ are ordinary weights, those of the quantised model, which differ a little from t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -63,7 +65,8 @@ def _dequantise(parts: Sequence[Path], add_bos: bool, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    with tempfile.TemporaryDirectory(dir=folder.parent) as joined:
+    quiet = contextlib.redirect_stderr(io.StringIO())  # a bar that no setting of transformers turns off
+    with tempfile.TemporaryDirectory(dir=folder.parent) as joined, quiet:
         file = _joined(parts, Path(joined))
         try:
             tokenizer: Any = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
