@@ -12,9 +12,10 @@ from typing import Any
 from grpo.errors import UserError
 from grpo.recipe import Recipe
 from grpo.recipe_tree import Key, Tree, dotted
-from grpo.rollout.vllm_args import argument_problems
+from grpo.rollout.vllm_args import LORA_RANKS, argument_problems
 
 HEAD_WIDTHS = (32, 64, 80, 96, 112, 128)  # that vLLM's attention takes, on CPU too
+ADAPTER_CONFIG = "adapter_config.json"  # PEFT's name
 Problem = tuple[Key, str, str]
 
 
@@ -49,6 +50,7 @@ def check_combinations(sections: Mapping[str, Any], tree: Tree) -> None:
     checks: tuple[tuple[Callable[..., Iterator[Problem]], tuple[str, ...]], ...] = (
         (_one_base, ("model", "pretrain")),
         (_checkpoint, ("model",)),
+        (_adapter, ("model", "rollout")),
         (_context, ("model", "rollout")),
         (_decoder, ("pretrain",)),
         (_lengths, ("rollout",)),
@@ -105,7 +107,10 @@ def _one_base(model: Any, pretrain: Any) -> Iterator[Problem]:
 def _checkpoint(model: Any) -> Iterator[Problem]:
     if model.path and re.match(r"[.~/]", model.path):
         folder = Path(model.path)
-        if not (folder / "config.json").is_file():
+        if (folder / ADAPTER_CONFIG).is_file():
+            what = f"{model.path} is a PEFT adapter, no whole checkpoint"
+            yield ("model", "path"), what, f"Merge it into its base first: grpo merge {model.path} OUT"
+        elif not (folder / "config.json").is_file():
             missing = "is a file" if folder.is_file() else "is no folder"
             what = f"{model.path} {'has no config.json' if folder.is_dir() else missing}"
             yield (
@@ -113,6 +118,18 @@ def _checkpoint(model: Any) -> Iterator[Problem]:
                 what,
                 "Give the folder of a checkpoint in transformers format, or a hub id",
             )
+
+
+def _adapter(model: Any, rollout: Any) -> Iterator[Problem]:
+    if model.adapter is None or model.adapter.sync != "adapter":
+        return
+    key, instead = ("model", "adapter", "sync"), "Write merged"
+    if model.adapter.kind != "lora":
+        yield key, f"vLLM cannot apply {model.adapter.kind} beside its base", instead
+    if rollout.engine != "vllm":
+        yield key, f"engine {rollout.engine} takes whole weights only", instead
+    if model.adapter.rank > LORA_RANKS[-1]:
+        yield key, f"vLLM applies adapters of rank {LORA_RANKS[-1]} at most, not {model.adapter.rank}", instead
 
 
 def _context(model: Any, rollout: Any) -> Iterator[Problem]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from grpo.recipe import RolloutSection
+from grpo.recipe import Adapter, RolloutSection
 from grpo.rollout.engine import RolloutEngine
 from grpo.rollout.hf import HfEngine
 from grpo.rollout.vllm import VllmEngine
+from grpo.rollout.wire import Lora
 
 
 def start_engine(
@@ -21,6 +22,7 @@ def start_engine(
     scratch: Path,
     seed: int,
     device: str,
+    adapter: Adapter | None = None,
 ) -> RolloutEngine:
     """The engine of `rollout.engine`, ready to generate; `with` closes it.
 
@@ -33,7 +35,9 @@ def start_engine(
         scratch: existing folder whose disk carries weight updates that memory has no room for.
         seed: of whatever the requests do not seed themselves.
         device: the trainer's, which an engine in its process shares.
+        adapter: the recipe's section, where one is trained; it says what weight updates bring.
     """
+    lora = Lora(adapter.rank, adapter.alpha) if adapter and adapter.sync == "adapter" else None
 
     def vllm() -> RolloutEngine:
         return VllmEngine(
@@ -45,6 +49,7 @@ def start_engine(
             log_file=log_file,
             scratch=scratch,
             engine_args=rollout.engine_args,
+            lora=lora,
         )
 
     def hf() -> RolloutEngine:

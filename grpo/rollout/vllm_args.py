@@ -23,6 +23,8 @@ CACHE_BYTES = 4 << 30  # largest cache on CPU by default, where one sequence nee
 GPU_SHARE = 0.45  # of GPU memory; the trainer shares the card
 WIDTHS = {"float32": 4, "bfloat16": 2}  # bytes of a number
 
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM reserves room for
+
 WHERE = "rollout.engine_args"
 SPACE = "VLLM_CPU_KVCACHE_SPACE"  # vLLM's own variable; it goes before kv_cache_memory_bytes
 OURS = {
@@ -36,14 +38,26 @@ OURS = {
     "generation_config": "Sampling is what the recipe says, not what the checkpoint suggests",
     "worker_extension_cls": "Weight updates come through it",
     "skip_tokenizer_init": "Stop strings need the tokenizer",
+    **dict.fromkeys(
+        ("enable_lora", "max_loras", "max_lora_rank", "max_cpu_loras", "lora_dtype", "lora_target_modules"),
+        "Set model.adapter with sync: adapter",
+    ),
     "speculative_config": "Its log-probs are not checked against the trainer's",
 }
 NO_ROOM = ("KV cache", "kv cache", "cache blocks", "memory for kv")
+NO_LORA = "does not support LoRA"
 TOO_LONG = ("max_model_len", "max_position_embeddings")
 
 
 def engine_arguments(
-    checkpoint: str, *, dtype: str, context: int | None, seed: int, on_cpu: bool, overrides: Mapping[str, Any]
+    checkpoint: str,
+    *,
+    dtype: str,
+    context: int | None,
+    seed: int,
+    on_cpu: bool,
+    overrides: Mapping[str, Any],
+    lora_rank: int | None = None,
 ) -> dict[str, Any]:
     """Arguments of `vllm.LLM` for a rollout engine.
 
@@ -54,6 +68,7 @@ def engine_arguments(
         seed: of whatever the requests do not seed themselves.
         on_cpu: whether the installed vLLM computes on the CPU.
         overrides: the recipe's `rollout.engine_args`.
+        lora_rank: of the adapter that is applied beside the base's weights, where one is.
     """
     _check(overrides, on_cpu)
     arguments: dict[str, Any] = {
@@ -66,6 +81,9 @@ def engine_arguments(
     }
     if context is not None:
         arguments["max_model_len"] = context
+    if lora_rank is not None:
+        room = next(rank for rank in LORA_RANKS if rank >= lora_rank)
+        arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": room}
     if not on_cpu:
         return {**arguments, "gpu_memory_utilization": GPU_SHARE, **overrides}
 
@@ -178,6 +196,8 @@ def start_error(error: Exception, arguments: Mapping[str, Any], *, on_cpu: bool)
         return no_room(_cpu_sizes(arguments) if on_cpu else text.split(". ")[0], on_cpu=on_cpu)
     if any(words in text for words in TOO_LONG):
         return UserError(text[:300], "rollout.context", "The model reads no further")
+    if NO_LORA in text:
+        return UserError(text[:300], "model.adapter.sync", "Write merged")
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))

@@ -94,7 +94,7 @@ def learn(
     from grpo.rollout.start import start_engine
 
     run.view.phase("loading the model")
-    start = str(run.checkpoint or base)
+    start, adapter = str(run.checkpoint or base), recipe.model.adapter
     policy, reference = load_policy(recipe, start, base, tokenizer)
     prompts = PromptStream(splits.train, recipe.output.seed)
     if run.checkpoint:
@@ -103,14 +103,17 @@ def learn(
     run.view.phase("starting the engine")
     with start_engine(
         recipe.rollout,
-        checkpoint=start,
+        checkpoint=base if adapter else start,
         dtype=recipe.model.dtype,
         version=policy.version,
         log_file=run.folder / "engine.log",
         scratch=run.folder,
         seed=recipe.output.seed,
         device=str(policy.device),
+        adapter=adapter,
     ) as engine:
+        if adapter and run.checkpoint:  # the engine started from the base
+            engine.update_weights(policy.weights(), policy.version)
         run.view.stage("training", recipe.train.steps, run.done)  # its pace leaves out the engine's start
         probes = [p.token_ids for p in splits.train if len(p.token_ids) > 1][:PROBES]
         trainer.train(recipe, run, engine, prompts, probes, scorer, policy, reference, sampling, evaluate)
