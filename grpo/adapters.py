@@ -24,6 +24,7 @@ from transformers.pytorch_utils import Conv1D
 
 from grpo.errors import UserError
 from grpo.recipe import Adapter as Spec
+from grpo.rollout.wire import Lora
 
 NAME = "default"  # PEFT's own for a model's only adapter
 ALL = "all-linear"
@@ -43,10 +44,11 @@ class Adapter:
     """
 
     def __init__(self, model: PreTrainedModel, spec: Spec, seed: int) -> None:
+        targets = resolve_targets(model, spec.targets)
         config = LoraConfig(
             r=spec.rank,
-            lora_alpha=spec.alpha,  # type: ignore[arg-type]  # a float is as good
-            target_modules=resolve_targets(model, spec.targets),
+            lora_alpha=spec.alpha,
+            target_modules=targets,
             exclude_modules=[head] if (head := head_name(model)) else None,
             lora_dropout=0.0,
             use_dora=spec.kind == "dora",
@@ -54,14 +56,21 @@ class Adapter:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.peft: Any = get_peft_model(model, config)
-        self.model, self._alone = model, spec.sync == "adapter"
-        self.layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, LoraLayer)}
+        if (base := Path(model.name_or_path)).is_dir():  # saved with the adapter, and read from anywhere
+            self.peft.peft_config[NAME].base_model_name_or_path = str(base.resolve())
+        self.model = model
+        names = tuple(sorted({target.rpartition(".")[2] for target in targets}))
+        # What the engine needs to know where it is sent the adapter alone.
+        self.lora = Lora(spec.rank, spec.alpha, names) if spec.sync == "adapter" else None
+        self.layers: dict[str, Any] = {
+            name: layer for name, layer in model.named_modules() if isinstance(layer, LoraLayer)
+        }
         for layer in self.layers.values():
             _measure_rows(layer)
 
     def weights(self, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
         """What the engine is sent, in its type: the merged model's weights, or the adapter's alone."""
-        return self.tensors(dtype) if self._alone else self.merged(dtype)
+        return self.tensors(dtype) if self.lora else self.merged(dtype)
 
     def tensors(self, dtype: torch.dtype = torch.float32) -> Iterator[tuple[str, Tensor]]:
         """The adapter's own tensors by PEFT's names."""
@@ -98,18 +107,17 @@ class Adapter:
     @contextmanager
     def checkable(self) -> Iterator[None]:
         """Inside, B is not 0, so that a check can see the adapter, and every product is taken in float32."""
-        kept = {name: layer.lora_B[NAME].weight.detach().clone() for name, layer in self.layers.items()}
+        factors = [layer.lora_B[NAME].weight for layer in self.layers.values()]
+        kept = [factor.detach().clone() for factor in factors]
         generator = torch.Generator().manual_seed(0)
         with in_float32(self.model):
             try:
-                for layer in self.layers.values():
-                    factor = layer.lora_B[NAME].weight
-                    noise = torch.randn(factor.shape, generator=generator)
-                    factor.data.copy_(0.02 * noise)
+                for factor in factors:
+                    factor.data.copy_(0.02 * torch.randn(factor.shape, generator=generator))
                 yield
             finally:
-                for name, layer in self.layers.items():
-                    layer.lora_B[NAME].weight.data.copy_(kept[name])
+                for factor, before in zip(factors, kept, strict=True):
+                    factor.data.copy_(before)
 
     def load(self, folder: Path) -> None:
         """Takes the adapter's tensors from a checkpoint of ours, bit for bit.
@@ -125,6 +133,7 @@ class Adapter:
     def save(self, folder: Path) -> None:
         """Writes adapter_config.json and adapter_model.safetensors."""
         self.peft.save_pretrained(folder, save_embedding_layers=False)
+        (folder / "README.md").unlink(missing_ok=True)  # PEFT's model card, a form left blank
 
 
 @torch.no_grad()

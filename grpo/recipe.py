@@ -25,7 +25,7 @@ class Adapter(Section):
         default="lora", description="W + (alpha / rank) B A; dora also learns the length of each row of W"
     )
     rank: int = Field(default=16, ge=1, description="rows of A and columns of B")
-    alpha: float = Field(default=32.0, gt=0, description="B A is multiplied by alpha / rank")
+    alpha: int = Field(default=32, ge=1, description="B A is multiplied by alpha / rank")
     targets: Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)] = Field(
         default=["all-linear"],
         min_length=1,

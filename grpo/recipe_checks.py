@@ -129,7 +129,11 @@ def _adapter(model: Any, rollout: Any) -> Iterator[Problem]:
     if rollout.engine != "vllm":
         yield key, f"engine {rollout.engine} takes whole weights only", instead
     if model.adapter.rank > LORA_RANKS[-1]:
-        yield key, f"vLLM applies adapters of rank {LORA_RANKS[-1]} at most, not {model.adapter.rank}", instead
+        yield (
+            key,
+            f"vLLM applies adapters of rank {LORA_RANKS[-1]} at most, not {model.adapter.rank}",
+            instead,
+        )
 
 
 def _context(model: Any, rollout: Any) -> Iterator[Problem]:

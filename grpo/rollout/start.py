@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from grpo.recipe import Adapter, RolloutSection
+from grpo.recipe import RolloutSection
 from grpo.rollout.engine import RolloutEngine
 from grpo.rollout.hf import HfEngine
 from grpo.rollout.vllm import VllmEngine
@@ -22,7 +22,7 @@ def start_engine(
     scratch: Path,
     seed: int,
     device: str,
-    adapter: Adapter | None = None,
+    lora: Lora | None = None,
 ) -> RolloutEngine:
     """The engine of `rollout.engine`, ready to generate; `with` closes it.
 
@@ -35,9 +35,8 @@ def start_engine(
         scratch: existing folder whose disk carries weight updates that memory has no room for.
         seed: of whatever the requests do not seed themselves.
         device: the trainer's, which an engine in its process shares.
-        adapter: the recipe's section, where one is trained; it says what weight updates bring.
+        lora: the adapter, where weight updates bring nothing else.
     """
-    lora = Lora(adapter.rank, adapter.alpha) if adapter and adapter.sync == "adapter" else None
 
     def vllm() -> RolloutEngine:
         return VllmEngine(

@@ -49,6 +49,7 @@ class VllmEngine(RolloutEngine):
         log_file: receives all that the process prints.
         scratch: folder whose disk carries weight updates that memory has no room for.
         engine_args: passed through to vLLM.
+        lora: the adapter, where weight updates bring nothing else.
     """
 
     worker = "grpo.rollout.vllm_worker.WeightTaker"

@@ -22,9 +22,7 @@ class AdapterTaker:
 
     model_runner: Any
 
-    def take_adapter(
-        self, path: str, entries: Sequence[Entry], number: int, lora: Lora
-    ) -> dict[str, str]:
+    def take_adapter(self, path: str, entries: Sequence[Entry], number: int, lora: Lora) -> dict[str, str]:
         """Replaces the adapter by one from a parcel, whose tensors have PEFT's names.
 
         Args:
@@ -81,7 +79,7 @@ def renaming(model: Any) -> Any:
 
 
 def taken_tensors(names: Mapping[str, Any], adapter: Any, mapper: Any) -> dict[str, tuple[str, Tensor]]:
-    """Of each tensor sent, the module vLLM puts it at and what its adapter holds of it: [R, in] or [out, R]."""
+    """By name sent: the module vLLM puts a tensor at, and what its adapter holds of it, [R, I] or [O, R]."""
     from vllm.lora.utils import parse_fine_tuned_lora_name
 
     found = {}

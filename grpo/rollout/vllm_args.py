@@ -15,6 +15,7 @@ from grpo.errors import UserError
 from grpo.nearest import suggest
 from grpo.recipe import RolloutSection
 from grpo.rollout.memory import free_memory, size
+from grpo.rollout.wire import Lora
 
 BLOCK = 32  # tokens a cache block; CPU's default of 128 never finds a short prompt again
 SEQUENCES = 512  # completions at once on CPU: throughput of small models rises up to here
@@ -57,7 +58,7 @@ def engine_arguments(
     seed: int,
     on_cpu: bool,
     overrides: Mapping[str, Any],
-    lora_rank: int | None = None,
+    lora: Lora | None = None,
 ) -> dict[str, Any]:
     """Arguments of `vllm.LLM` for a rollout engine.
 
@@ -68,7 +69,7 @@ def engine_arguments(
         seed: of whatever the requests do not seed themselves.
         on_cpu: whether the installed vLLM computes on the CPU.
         overrides: the recipe's `rollout.engine_args`.
-        lora_rank: of the adapter that is applied beside the base's weights, where one is.
+        lora: the adapter that is applied beside the base's weights, where one is.
     """
     _check(overrides, on_cpu)
     arguments: dict[str, Any] = {
@@ -81,9 +82,11 @@ def engine_arguments(
     }
     if context is not None:
         arguments["max_model_len"] = context
-    if lora_rank is not None:
-        room = next(rank for rank in LORA_RANKS if rank >= lora_rank)
+    if lora is not None:
+        room = next(rank for rank in LORA_RANKS if rank >= lora.rank)
         arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": room}
+        # Without the list vLLM wraps the output head too, and then reads no log-probs of prompts.
+        arguments["lora_target_modules"] = list(lora.targets)
     if not on_cpu:
         return {**arguments, "gpu_memory_utilization": GPU_SHARE, **overrides}
 

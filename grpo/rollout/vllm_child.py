@@ -180,7 +180,7 @@ def start_vllm(start: Start) -> Any:
         seed=start.seed,
         on_cpu=on_cpu,
         overrides=start.engine_args,
-        lora_rank=start.lora.rank if start.lora else None,
+        lora=start.lora,
     )
     if on_cpu and arguments["enforce_eager"]:
         # vLLM compiles one function of its log-probs even so: seconds, and a C++ compiler, for no gain.

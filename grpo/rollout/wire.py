@@ -19,7 +19,8 @@ class Lora:
     """An adapter that the engine applies beside its base: B A is multiplied by alpha / rank."""
 
     rank: int
-    alpha: float
+    alpha: int
+    targets: tuple[str, ...]  # names of the layers it may change, each the last part of a module's name
 
 
 @dataclass(frozen=True)

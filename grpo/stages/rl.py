@@ -94,8 +94,9 @@ def learn(
     from grpo.rollout.start import start_engine
 
     run.view.phase("loading the model")
-    start, adapter = str(run.checkpoint or base), recipe.model.adapter
+    start = str(run.checkpoint or base)
     policy, reference = load_policy(recipe, start, base, tokenizer)
+    adapter = policy.adapter
     prompts = PromptStream(splits.train, recipe.output.seed)
     if run.checkpoint:
         policy.restore(run.state)
@@ -110,7 +111,7 @@ def learn(
         scratch=run.folder,
         seed=recipe.output.seed,
         device=str(policy.device),
-        adapter=adapter,
+        lora=adapter.lora if adapter else None,
     ) as engine:
         if adapter and run.checkpoint:  # the engine started from the base
             engine.update_weights(policy.weights(), policy.version)
