@@ -18,7 +18,7 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft
 from peft.tuners.lora.layer import LoraLayer
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.core_model_loading import revert_weight_conversion
 from transformers.pytorch_utils import Conv1D
 
@@ -56,7 +56,7 @@ class Adapter:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.peft: Any = get_peft_model(model, config)
-        if (base := Path(model.name_or_path)).is_dir():  # saved with the adapter, and read from anywhere
+        if (base := Path(str(model.name_or_path))).is_dir():  # saved with the adapter, and read from anywhere
             self.peft.peft_config[NAME].base_model_name_or_path = str(base.resolve())
         self.model = model
         names = tuple(sorted({target.rpartition(".")[2] for target in targets}))
@@ -180,6 +180,17 @@ def resolve_targets(model: PreTrainedModel, targets: list[str]) -> list[str]:
                 f"{target!r} {what}", "model.adapter.targets", f"Write {ALL}, or some of {', '.join(names)}"
             )
     return list(targets)
+
+
+def check_targets(spec: Spec, base: str) -> None:
+    """Looks for the targets in the model's architecture, before anything of it is loaded.
+
+    Raises:
+        UserError: one of them matches no linear layer.
+    """
+    config = AutoConfig.from_pretrained(base)
+    with torch.device("meta"):
+        resolve_targets(AutoModelForCausalLM.from_config(config), spec.targets)
 
 
 def _layer_of(name: str) -> str:

@@ -85,6 +85,10 @@ def plan(recipe: Recipe) -> Plan:
     folder = _local_checkpoint(recipe)
     if folder and (folder / "config.json").is_file():
         check_context(recipe, folder / "config.json")
+        if recipe.model.adapter:
+            from grpo.adapters import check_targets
+
+            check_targets(recipe.model.adapter, str(folder))
     items = read_items(recipe.data, seed=recipe.output.seed)
     rows = count_splits(items, recipe.data)
     check_splits(rows, recipe.data, recipe.train.prompts_per_step)

@@ -39,7 +39,7 @@ class RolloutEngine(Protocol):
         ...
 
     def update_weights(self, weights: Iterable[tuple[str, Tensor]], version: int) -> Mapping[str, str]:
-        """Replaces all weights (checkpoint names), or the adapter (PEFT's names) of an engine started for one.
+        """Replaces all weights (checkpoint names), or the adapter (PEFT's) of an engine started for one.
 
         Returns:
             A checksum of each tensor the loader consumed.

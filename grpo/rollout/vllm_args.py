@@ -200,7 +200,7 @@ def start_error(error: Exception, arguments: Mapping[str, Any], *, on_cpu: bool)
     if any(words in text for words in TOO_LONG):
         return UserError(text[:300], "rollout.context", "The model reads no further")
     if NO_LORA in text:
-        return UserError(text[:300], "model.adapter.sync", "Write merged")
+        return UserError(text[:300].rstrip("."), "model.adapter.sync", "Write merged")
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))

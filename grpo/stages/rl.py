@@ -66,6 +66,10 @@ def train(
             check_splits(count_splits(items, recipe.data), recipe.data, recipe.train.prompts_per_step)
             base = base_checkpoint(recipe, view)
             tokenizer = load_tokenizer(base)
+            if recipe.model.adapter:
+                from grpo.adapters import check_targets
+
+                check_targets(recipe.model.adapter, base)
             splits, sets = open_prompts(recipe, items, base, tokenizer, scorer)
             sampling = sampling_of(recipe)
             aside = move_aside(folder) if overwrite else None
