@@ -7,6 +7,7 @@ import torch
 from transformers import AutoTokenizer
 
 from grpo.errors import EngineError, SyncError
+from grpo.merge import merge_adapter
 from grpo.packing import sequences_chunk
 from grpo.policy import load_policy
 from grpo.rollout.sync import Sync, difference
@@ -137,3 +138,13 @@ def test_an_old_number_ends_the_engine_with_a_line(start_vllm, checkpoint, adapt
     policy = adapter_policy(engine)
     with planted(engine, "an old number"), pytest.raises(EngineError, match="the engine"):
         engine.update_weights(policy.weights(), 1)
+
+
+def test_vllm_loads_the_merged_checkpoint_as_it_is(start_vllm, tied, adapter_policy, probes, tmp_path):
+    policy = adapter_policy(tied, "train.lr=1e-2", sync="merged")
+    for _ in range(2):
+        step(policy, probes)
+    policy.save(tmp_path / "step-2")
+    merge_adapter(tmp_path / "step-2", tmp_path / "whole")
+    engine = start_vllm(str(tmp_path / "whole"))
+    assert difference(policy.sequence_logprobs(probes), engine.logprobs(probes)).max < 1e-4
