@@ -138,7 +138,7 @@ class Adapter:
 
 @torch.no_grad()
 def merged_weight(layer: Any) -> Tensor:
-    """[out, in] (of a Conv1D [in, out]), float32: the one matrix that does what base and adapter do together.
+    """[O, I] (of a Conv1D [I, O]), float32: the one matrix that does what base and adapter do together.
 
     LoRA: W + (alpha / rank) B A. DoRA: that, each row brought to the length m that was learned for it.
     """
