@@ -1,21 +1,25 @@
-"""Attention over sequences laid end to end: no padding through the model and no L x L mask.
+"""Attention over trees of token sequences: no padding through the model, no L x L mask, and a prompt once.
 
-Sequences of similar length are put into one bucket, padded on the right inside the attention alone, and
-attended causally: no token sees padding, which stands to its right, and none sees another sequence.
+Segments of similar length are put into one bucket, padded on the right inside the attention alone, and
+attended causally behind the tokens that they continue: no token sees padding, which stands to its right, and
+none sees another sequence. What G completions share, their prompt, goes through the rest of the model once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.attention.bias import causal_lower_right
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
 
 from grpo.errors import UserError
-from grpo.types import Chunk
+from grpo.segments import places
+from grpo.types import Chunk, Segment
 
 NAME = "grpo_packed"
 # A sequence joins a bucket if it is this share of its longest: of 0.3 to 0.95, what cost least at 20 to 1,500
@@ -23,49 +27,74 @@ NAME = "grpo_packed"
 BUCKET_SHARE = 0.85
 
 
+class Bucket(NamedTuple):
+    """Segments that attend in one call."""
+
+    segments: int
+    width: int  # tokens of the longest; the others are padded on the right
+    before: int  # tokens of the segments that each of them continues: read, not padded
+
+
 @dataclass
 class Layout:
     """Where the tokens of a chunk stand in its buckets. Made once a forward pass, read by every layer."""
 
-    buckets: tuple[tuple[int, int], ...]  # (sequences, padded length) of each bucket
-    padded: Tensor  # [N] int64 packed token at each padded place; a sequence's padding repeats its last token
+    buckets: tuple[Bucket, ...]
+    queries: Tensor  # [N] int64 packed token at each padded place; a segment's padding repeats its last token
+    keys: Tensor  # [M] int64 packed token at each place of keys and values: those before, then its own
     packed: Tensor  # [L] int64 padded place of each packed token
-    longest: int
+    longest: int  # tokens of the longest sequence
     identity: bool  # no padding and no other order: nothing to move
+    shared: bool  # some segment continues another, so keys are more than queries
     layers: int = 0  # layers that attended through this layout
 
 
-def layout(lengths: Sequence[int], device: torch.device | str = "cpu") -> Layout:
-    """The buckets of sequences with these lengths [S].
+def layout(segments: Sequence[Segment], device: torch.device | str = "cpu") -> Layout:
+    """The buckets of the segments of a chunk.
 
     Returns:
-        A layout whose places cover every sequence padded to the longest of its bucket.
+        A layout whose places cover every segment padded to the longest of its bucket.
     """
-    starts, total = [], 0
-    for length in lengths:
-        starts.append(total)
-        total += length
-    members: list[list[int]] = []
-    for s in sorted(range(len(lengths)), key=lambda s: -lengths[s]):
-        if not members or lengths[s] < BUCKET_SHARE * lengths[members[-1][0]]:
-            members.append([])
-        members[-1].append(s)
-    order = [s for bucket in members for s in bucket]
-    widths = [lengths[bucket[0]] for bucket in members for _ in bucket]
-    real_width, width = torch.tensor([lengths[s] for s in order]), torch.tensor(widths)
-    row = torch.repeat_interleave(torch.arange(len(order)), width)
-    column = torch.arange(len(row)) - (width.cumsum(0) - width)[row]
-    padded = torch.tensor([starts[s] for s in order])[row] + column.minimum(real_width[row] - 1)
-    packed = torch.empty(total, dtype=torch.int64)
-    real = column < real_width[row]
-    packed[padded[real]] = torch.arange(len(padded))[real]
+    before, own = places(segments)
+    queries: list[int] = []
+    keys: list[int] = []
+    packed = [0] * sum(segment.length for segment in segments)
+    buckets = []
+    for members in _members(segments, [len(tokens) for tokens in before]):
+        width = segments[members[0]].length
+        buckets.append(Bucket(len(members), width, len(before[members[0]])))
+        for s in members:
+            for place, token in enumerate(own[s], len(queries)):
+                packed[token] = place
+            padded = own[s] + own[s][-1:] * (width - len(own[s]))
+            queries += padded
+            keys += before[s] + padded
+    shared = any(segment.parent >= 0 for segment in segments)
+    places_of_queries = torch.tensor(queries, device=device)
     return Layout(
-        buckets=tuple((len(bucket), lengths[bucket[0]]) for bucket in members),
-        padded=padded.to(device),
-        packed=packed.to(device),
-        longest=max(lengths),
-        identity=bool(torch.equal(padded, torch.arange(total))),
+        buckets=tuple(buckets),
+        queries=places_of_queries,
+        keys=torch.tensor(keys, device=device) if shared else places_of_queries,
+        packed=torch.tensor(packed, device=device),
+        longest=max(len(b) + len(o) for b, o in zip(before, own, strict=True)),
+        identity=queries == list(range(len(packed))) and not shared,
+        shared=shared,
     )
+
+
+def _members(segments: Sequence[Segment], before: Sequence[int]) -> list[list[int]]:
+    """Segments by bucket, longest first: with as many tokens before them, and of about one length."""
+    buckets: list[list[int]] = []
+    for s in sorted(range(len(segments)), key=lambda s: (-before[s], -segments[s].length)):
+        first = buckets[-1][0] if buckets else None
+        if (
+            first is None
+            or before[s] != before[first]
+            or segments[s].length < BUCKET_SHARE * segments[first].length
+        ):
+            buckets.append([])
+        buckets[-1].append(s)
+    return buckets
 
 
 class _Pad(torch.autograd.Function):
@@ -149,32 +178,44 @@ def packed_attention(
     _refuse(query, key, attention_mask, dropout, options)
     found: Layout = options["packed_layout"]
     found.layers += 1
-    rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]  # [L, heads, D]
-    if not found.identity:
-        rows = [_pad(tensor, found.padded, found.packed) for tensor in rows]
-    if query.device.type == "cpu":
-        # PyTorch's bfloat16 kernels are 2 to 8 times slower than float32 on a CPU with AVX2 alone
-        with torch.autocast("cpu", enabled=False):
-            result = _attend([tensor.float() for tensor in rows], found, scaling)
+    q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))  # [L, heads, D]
+    if found.shared and torch.is_grad_enabled():
+        # Every completion's copy of its prompt's keys and values is made again going back, not kept.
+        result = checkpoint(_attend, q, k, v, found, scaling, use_reentrant=False)
     else:
-        result = _attend(rows, found, scaling)
-    if not found.identity:
-        result = _unpad(result, found.packed)
+        result = _attend(q, k, v, found, scaling)
     return result.to(value.dtype).unsqueeze(0), None
 
 
-def _attend(rows: list[Tensor], found: Layout, scaling: float | None) -> Tensor:
-    """Query, key and value [N, heads, D], padded, to attention [N, heads, D], bucket by bucket."""
-    attended, start = [], 0
-    for sequences, width in found.buckets:
-        end = start + sequences * width
-        shapes = [(sequences, width, *tensor.shape[1:]) for tensor in rows]
-        q, k, v = (t[start:end].reshape(shape).transpose(1, 2) for t, shape in zip(rows, shapes, strict=True))
+def _attend(query: Tensor, key: Tensor, value: Tensor, found: Layout, scaling: float | None) -> Tensor:
+    """Query, key and value [L, heads, D] to attention [L, heads, D]."""
+    rows = [query, key, value]
+    if found.shared:
+        rows = [_pad(query, found.queries, found.packed), *(t.index_select(0, found.keys) for t in rows[1:])]
+    elif not found.identity:
+        rows = [_pad(tensor, found.queries, found.packed) for tensor in rows]
+    if query.device.type == "cpu":
+        # PyTorch's bfloat16 kernels are 2 to 8 times slower than float32 on a CPU with AVX2 alone
+        with torch.autocast("cpu", enabled=False):
+            result = _by_bucket([tensor.float() for tensor in rows], found.buckets, scaling)
+    else:
+        result = _by_bucket(rows, found.buckets, scaling)
+    return result if found.identity else _unpad(result, found.packed)
+
+
+def _by_bucket(rows: list[Tensor], buckets: Sequence[Bucket], scaling: float | None) -> Tensor:
+    """Queries [N, heads, D], keys and values [M, heads, D], padded, to attention [N, heads, D]."""
+    attended, q_start, k_start = [], 0, 0
+    for count, width, before in buckets:
+        q_end, k_end = q_start + count * width, k_start + count * (before + width)
+        q = rows[0][q_start:q_end].unflatten(0, (count, width)).transpose(1, 2)
+        k, v = (t[k_start:k_end].unflatten(0, (count, before + width)).transpose(1, 2) for t in rows[1:])
+        mask = causal_lower_right(width, before + width)  # each sees all before, and its own up to itself
         out = scaled_dot_product_attention(
-            q, k, v, is_causal=True, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
+            q, k, v, attn_mask=mask, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
         )
         attended.append(out.transpose(1, 2).flatten(0, 1))
-        start = end
+        q_start, k_start = q_end, k_end
     return torch.cat(attended)
 
 
@@ -190,15 +231,15 @@ def packed_forward(model: Any, chunk: Chunk) -> Tensor:
 
     Args:
         model: a causal language model of transformers, loaded with `attn_implementation="grpo_packed"`.
-        chunk: S sequences laid end to end.
+        chunk: trees of segments.
 
     Returns:
-        [T, H] last hidden state at the token before each of `chunk.predicted`.
+        [T, H] last hidden state at `chunk.source`: at the token before each of `chunk.predicted`.
 
     Raises:
         UserError: the model has layers that mix tokens by something other than causal softmax attention.
     """
-    found = layout(chunk.lengths, chunk.token_ids.device)
+    found = layout(chunk.segments, chunk.token_ids.device)
     output = model.get_decoder()(
         input_ids=chunk.token_ids.unsqueeze(0),
         position_ids=chunk.positions.unsqueeze(0),
@@ -213,4 +254,4 @@ def packed_forward(model: Any, chunk: Chunk) -> Tensor:
             f"Load a model of attention layers alone, with attn_implementation={NAME!r}",
         )
     hidden: Tensor = output.last_hidden_state[0]
-    return hidden.index_select(0, chunk.predicted - 1)
+    return hidden.index_select(0, chunk.source)

@@ -20,7 +20,7 @@ from grpo.errors import UserError
 from grpo.recipe import Data
 from grpo.rows import Item, canonical, read_items
 from grpo.sources import parse_source
-from grpo.templates import Tokenizer, get_template
+from grpo.templates import TEMPLATES, PromptText, Tokenizer, get_template
 from grpo.types import Prompt
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ class DataSplits:
     train: list[Prompt]
     select: list[Prompt]  # held out: chooses the best checkpoint
     report: list[Prompt]  # held out: feeds summary.json, chooses nothing
+    shots: tuple[Item, ...] = ()  # worked examples in front of every prompt, in no split
 
 
 def in_holdout(key: str, fraction: float) -> bool:
@@ -62,12 +63,52 @@ def open_data(
     Raises:
         UserError: a prompt cannot be rendered or is too long, or a split comes out empty.
     """
-    prompts = _prompts(items, data, tokenizer, max_prompt_tokens)
+    shots = choose_shots(items, data)
+    shown = {item.key for item in shots}
+    rest = [item for item in items if item.key not in shown]
+    prompts = _prompts(rest, data, tokenizer, max_prompt_tokens, shots)
     splits: dict[str, list[Prompt]] = {"train": [], "select": [], "report": []}
     for item, prompt in prompts:
         splits[half(item.key) if in_holdout(item.key, data.holdout) else "train"].append(prompt)
     check_splits({name: len(members) for name, members in splits.items()}, data)
-    return DataSplits(splits["train"], _in_hash_order(splits["select"]), _in_hash_order(splits["report"]))
+    return DataSplits(
+        splits["train"], _in_hash_order(splits["select"]), _in_hash_order(splits["report"]), shots
+    )
+
+
+def choose_shots(items: Sequence[Item], data: Data) -> tuple[Item, ...]:
+    """The `data.shots` worked examples: rows that are not held out, one a key, in an order by hash.
+
+    Raises:
+        UserError: the template takes none, or there are fewer rows with a gold.
+    """
+    if not data.shots:
+        return ()
+    if get_template(data.template).shot is None:
+        takers = [name for name, template in TEMPLATES.items() if template.shot]
+        raise UserError(
+            f"template {data.template} takes no worked examples",
+            "data.shots",
+            f"Use {', '.join(takers)}, or 0",
+        )
+    able = {item.key: item for item in items if item.answer and not in_holdout(item.key, data.holdout)}
+    if len(able) < data.shots:
+        raise UserError(
+            f"{data.shots} worked examples, but {len(able)} rows have a gold and are not held out",
+            "data.shots",
+            "Take fewer, or give more rows",
+        )
+    return tuple(able[key] for key in sorted(able, key=lambda key: _unit("shot", key))[: data.shots])
+
+
+def render(prompt: PromptText, data: Data, tokenizer: Tokenizer | None, shots: Sequence[Item]) -> str:
+    """A prompt as the model reads it, behind the worked examples."""
+    template = get_template(data.template)
+    text = template.render(prompt, data.system, tokenizer)
+    if template.shot is None:
+        return text
+    examples = [(template.render(item.prompt, data.system, tokenizer), item.answer or "") for item in shots]
+    return "".join(template.shot(*example) for example in examples) + text
 
 
 def count_splits(items: Sequence[Item], data: Data) -> dict[str, int]:
@@ -117,13 +158,15 @@ def open_set(
     max_prompt_tokens: int,
     seed: int,
     folder: Path = Path(),
+    shots: Sequence[Item] = (),
 ) -> list[Prompt]:
-    """All prompts of one of `eval.sets`, rendered by the run's template, in hash order.
+    """All prompts of one of `eval.sets`, rendered by the run's template and shots, in hash order.
 
     A named set brings its own columns and gold; any other source is read with those of `data`.
     """
     data = data_of_set(source, data, folder)
-    prompts = _prompts(read_items(data, seed=seed, folder=folder), data, tokenizer, max_prompt_tokens)
+    items = read_items(data, seed=seed, folder=folder)
+    prompts = _prompts(items, data, tokenizer, max_prompt_tokens, shots)
     return _in_hash_order([prompt for _, prompt in prompts])
 
 
@@ -140,10 +183,14 @@ def _in_hash_order(prompts: list[Prompt]) -> list[Prompt]:
 
 
 def _prompts(
-    items: Sequence[Item], data: Data, tokenizer: Tokenizer, max_prompt_tokens: int
+    items: Sequence[Item],
+    data: Data,
+    tokenizer: Tokenizer,
+    max_prompt_tokens: int,
+    shots: Sequence[Item],
 ) -> list[tuple[Item, Prompt]]:
     template = get_template(data.template)
-    texts = [template.render(item.prompt, data.system, tokenizer) for item in items]
+    texts = [render(item.prompt, data, tokenizer, shots) for item in items]
     tokens = tokenizer(texts, add_special_tokens=template.special_tokens)["input_ids"]
     made = [
         (item, prompt_of(item, text, token_ids))

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from grpo.data import check_splits, count_splits, data_of_set, prompt_of
+from grpo.data import check_splits, choose_shots, count_splits, data_of_set, prompt_of, render
 from grpo.errors import UserError
 from grpo.golds import check_golds
+from grpo.named_models import resolved_if_made
 from grpo.recipe import Recipe
 from grpo.recipe_checks import check_context
 from grpo.recipe_file import dump_recipe
@@ -96,9 +97,9 @@ def plan(recipe: Recipe) -> Plan:
         read_items(data_of_set(name, recipe.data), seed=recipe.output.seed)
     _try_golds(recipe, items)
     tokenizer = _tokenizer(str(folder) if folder else recipe.model.path)
-    template, prompt = get_template(recipe.data.template), None
+    template, prompt, shots = get_template(recipe.data.template), None, choose_shots(items, recipe.data)
     try:
-        prompt = template.render(items[0].prompt, recipe.data.system, tokenizer)
+        prompt = render(items[0].prompt, recipe.data, tokenizer, shots)
     except UserError:
         if tokenizer is not None:
             raise
@@ -126,11 +127,10 @@ def _try_golds(recipe: Recipe, items: Sequence[Item]) -> None:
 
 def _local_checkpoint(recipe: Recipe) -> Path | None:
     if recipe.model.path:
-        folder = Path(recipe.model.path)
-    else:
-        from grpo.stages.pretrain import cache_folder
+        return resolved_if_made(recipe.model.path)
+    from grpo.stages.pretrain import cache_folder
 
-        folder = cache_folder(recipe)
+    folder = cache_folder(recipe)
     return folder if folder.is_dir() else None
 
 

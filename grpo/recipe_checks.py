@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from grpo.errors import UserError
+from grpo.named_models import model_problems
 from grpo.recipe import Recipe
 from grpo.recipe_tree import Key, Tree, dotted
 from grpo.rollout.vllm_args import LORA_RANKS, argument_problems
+from grpo.templates import TEMPLATES
+from rewards.extract import EXTRACTORS
 
 HEAD_WIDTHS = (32, 64, 80, 96, 112, 128)  # that vLLM's attention takes, on CPU too
 ADAPTER_CONFIG = "adapter_config.json"  # PEFT's name
@@ -51,6 +54,7 @@ def check_combinations(sections: Mapping[str, Any], tree: Tree) -> None:
         (_one_base, ("model", "pretrain")),
         (_checkpoint, ("model",)),
         (_adapter, ("model", "rollout")),
+        (_named, ("model",)),
         (_context, ("model", "rollout")),
         (_decoder, ("pretrain",)),
         (_lengths, ("rollout",)),
@@ -58,6 +62,7 @@ def check_combinations(sections: Mapping[str, Any], tree: Tree) -> None:
         (_small_context, ("rollout", "pretrain")),
         (_minibatches, ("train",)),
         (_coefficients, ("algorithm",)),
+        (_answer_form, ("data", "rewards")),
     )
     for check, needed in checks:
         if all(name in sections for name in needed):
@@ -105,12 +110,15 @@ def _one_base(model: Any, pretrain: Any) -> Iterator[Problem]:
 
 
 def _checkpoint(model: Any) -> Iterator[Problem]:
-    if model.path and re.match(r"[.~/]", model.path):
+    if model.path and (Path(model.path) / ADAPTER_CONFIG).is_file():
+        what = f"{model.path} is a PEFT adapter, no whole checkpoint"
+        yield ("model", "path"), what, f"Merge it into its base first: grpo merge {model.path} OUT"
+    elif model.path and model.path.endswith(".gguf"):
+        if not Path(model.path).is_file():
+            yield ("model", "path"), f"no such file {model.path!r}", "Give a GGUF file that is there"
+    elif model.path and re.match(r"[.~/]", model.path):
         folder = Path(model.path)
-        if (folder / ADAPTER_CONFIG).is_file():
-            what = f"{model.path} is a PEFT adapter, no whole checkpoint"
-            yield ("model", "path"), what, f"Merge it into its base first: grpo merge {model.path} OUT"
-        elif not (folder / "config.json").is_file():
+        if not (folder / "config.json").is_file():
             missing = "is a file" if folder.is_file() else "is no folder"
             what = f"{model.path} {'has no config.json' if folder.is_dir() else missing}"
             yield (
@@ -134,6 +142,11 @@ def _adapter(model: Any, rollout: Any) -> Iterator[Problem]:
             f"vLLM applies adapters of rank {LORA_RANKS[-1]} at most, not {model.adapter.rank}",
             instead,
         )
+
+
+def _named(model: Any) -> Iterator[Problem]:
+    for key, what, instead in model_problems(model):
+        yield ("model", key), what, instead
 
 
 def _context(model: Any, rollout: Any) -> Iterator[Problem]:
@@ -182,6 +195,21 @@ def _minibatches(train: Any) -> Iterator[Problem]:
             f"{train.minibatches} does not divide prompts_per_step {train.prompts_per_step}",
             "Each optimiser step takes the same number of prompts",
         )
+
+
+def _answer_form(data: Any, rewards: Any) -> Iterator[Problem]:
+    """accuracy must find a gold where the data's template asks for the answer."""
+    template = TEMPLATES.get(data.template)
+    if template is None:
+        return  # told when the data are read
+    for number, rule in enumerate(rewards):
+        extract = EXTRACTORS.get(rule.options.get("extract", "final"))
+        if rule.rule == "accuracy" and extract is not None and extract(template.answer_form("7")) != "7":
+            yield (
+                ("rewards", str(number), "extract"),
+                f"accuracy looks elsewhere for the answer than template {data.template} asks for it",
+                "Write extract: text",
+            )
 
 
 def _coefficients(algorithm: Any) -> Iterator[Problem]:

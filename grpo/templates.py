@@ -41,6 +41,9 @@ class Template:
     answer_form: Callable[[str], str]  # gold -> a well-formed completion that holds it
     has_system: bool  # a system prompt may be given
     special_tokens: bool  # the tokenizer adds its own (BOS); False where the text already holds them
+    shot: (
+        Callable[[str, str], str] | None
+    )  # text and gold -> a worked example, in front of prompts; None: none
 
 
 TEMPLATES: dict[str, Template] = {}
@@ -64,12 +67,15 @@ def template(
     answer_form: Callable[[str], str],
     has_system: bool = False,
     special_tokens: bool = True,
+    shot: Callable[[str, str], str] | None = None,
 ) -> Callable[[Render], Render]:
     """Registers the decorated function as the template `name`."""
 
     def add(render: Render) -> Render:
         about = (render.__doc__ or "").strip().splitlines()[0]
-        TEMPLATES[name] = Template(name, about, render, tuple(stop), answer_form, has_system, special_tokens)
+        TEMPLATES[name] = Template(
+            name, about, render, tuple(stop), answer_form, has_system, special_tokens, shot
+        )
         return render
 
     return add
@@ -98,6 +104,12 @@ def flatten(prompt: PromptText) -> str:
 def raw(prompt: PromptText, system: str | None, tokenizer: Tokenizer | None) -> str:
     """The prompt as it is."""
     return flatten(prompt)
+
+
+@template("qa", stop=("\n",), answer_form=" {}".format, shot="{} {}\n\n".format)
+def qa(prompt: PromptText, system: str | None, tokenizer: Tokenizer | None) -> str:
+    """`Question: … Answer:`, answered on that line: for base models, behind `data.shots` worked examples."""
+    return f"Question: {flatten(prompt)}\nAnswer:"
 
 
 @template("r1_zero", stop=("</answer>",), answer_form=in_tags)

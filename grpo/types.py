@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,17 +81,27 @@ class Group:
     advantages: tuple[float, ...] = ()  # 0 where the reward is NaN
 
 
+class Segment(NamedTuple):
+    """A run of tokens that stand next to each other in a chunk."""
+
+    length: int
+    parent: int = -1  # the earlier segment that it continues; -1 where it begins a sequence
+
+
 @dataclass(frozen=True)
 class Chunk:
-    """S sequences laid end to end, one forward pass: no padding token in it.
+    """S sequences for one forward pass: no padding in it, and what several begin with is in it once.
 
-    Per packed token [L]; per completion token the policy sampled [T]; per sequence [S].
+    The tokens form trees of segments. A sequence is the tokens from a root to one of the segments: its
+    prompt, which the completions of a group share, and its completion. Per packed token [L]; per completion
+    token the policy sampled [T]; per sequence [S].
     """
 
     token_ids: Tensor  # [L] int64
-    positions: Tensor  # [L] int64, from 0 in each sequence
-    lengths: tuple[int, ...]  # [S], sum = L
-    predicted: Tensor  # [T] int64 index into L of each completion token (its logits stand at index - 1)
+    positions: Tensor  # [L] int64, from 0 at the root
+    segments: tuple[Segment, ...]  # in the order of their tokens; sum of lengths = L
+    predicted: Tensor  # [T] int64 index into L of each completion token
+    source: Tensor  # [T] int64 index into L of the token before it, whose hidden state predicts it
     sequence: Tensor  # [T] int64 index into S
     behaviour: Tensor  # [T] float32 log-probs under the engine
     versions: Tensor  # [T] int64 policy version of each token

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rewards.completions import text_of
-from rewards.extract import final_answer, last_box
+from rewards.extract import EXTRACTORS, Extract, last_box
 from rewards.math import symbolic
 from rewards.math.ladder import RIGHT, UNGRADED, Verdict, judge
 from rewards.registry import rule
@@ -18,13 +18,16 @@ def accuracy(
     completions: Sequence[Any],
     answer: Sequence[Any],
     log_extra: Callable[[str, list[Any]], None] | None = None,
+    *,
+    extract: Extract = "final",
     **columns: Any,
 ) -> list[float | None]:
     r"""1 where the completion's final answer equals the gold, else 0; None where the row has no gold.
 
         r_i = 1[final(o_i) = a]
 
-    The answer is the last `<answer>…</answer>` or `\boxed{…}` after `</think>`. The cheapest rung that can
+    The answer is the last `<answer>…</answer>` or `\boxed{…}` after `</think>`; with `extract: text` all that
+    follows `</think>`, with `last_number` the last number anywhere. The cheapest rung that can
     decide does: string, number, words, value, math_verify. docs/grading.md says what counts as equal. Logs
     for each completion its `verdict` (right, wrong, unextracted, ungraded), the `rung` that decided and the
     `extracted` answer. A gold that cannot be graded gives None.
@@ -44,7 +47,7 @@ def accuracy(
     rungs: list[str | None] = []
     found: list[str | None] = []
     for completion, gold in zip(completions, answer, strict=True):
-        extracted = final_answer(text_of(completion))
+        extracted = EXTRACTORS[extract](text_of(completion))
         score: float | None = 0.0
         verdict: str | None = "unextracted"
         rung: str | None = None

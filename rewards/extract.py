@@ -1,13 +1,16 @@
-r"""Finds the final answer in a completion: the last `<answer>…</answer>` or the last `\boxed{…}`."""
+r"""Finds the final answer in a completion: by default the last `<answer>…</answer>` or `\boxed{…}`."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Literal
 
 OPEN, CLOSE = "<answer>", "</answer>"
 _TOKENS = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _JOINT = re.compile(r"[\s$]*(?:\\\))?\s*(?:(,)|(?:,\s*)?\b(and|or)\b)[\s$]*(?:\\\()?\s*")
 _BASE = re.compile(r"\s*_\s*(?:\d+|\{[^{}]*\})")  # \boxed{101}_2
+_NUMBER = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?|-?\d+(?:\.\d+)?")
 MAX_JOINT = 20  # characters between two boxes that are one answer
 
 
@@ -30,6 +33,32 @@ def final_answer(text: str) -> str | None:
     if not closed:
         return None
     return last_box(inside) if has_box(inside) else (inside.strip() or None)
+
+
+def whole_text(text: str) -> str | None:
+    """All that follows the last `</think>`, less the full stop at its end; None where that is nothing.
+
+    For prompts that ask for the bare answer, or open its line ("Answer:").
+    """
+    after = text.rpartition("</think>")[2].strip().removesuffix(".").strip()
+    return after or None
+
+
+def last_number(text: str) -> str | None:
+    """The last number anywhere in the text, thousands without commas: the lenient reading, for measuring.
+
+    Training on it rewards what ends in a number, whatever it says.
+    """
+    numbers = _NUMBER.findall(text)
+    return numbers[-1].replace(",", "") if numbers else None
+
+
+EXTRACTORS: dict[str, Callable[[str], str | None]] = {
+    "final": final_answer,
+    "text": whole_text,
+    "last_number": last_number,
+}
+Extract = Literal["final", "text", "last_number"]
 
 
 def has_box(text: str) -> bool:

@@ -8,6 +8,7 @@ of a few probe sequences must agree about as well as they did at the start.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ DRIFT = 5.0  # times the mean difference at the start
 VISIBLE = 10.0  # a perturbation moves log-probs by this many times the difference at the start
 LEAST_MOVE = {"float32": 0.02, "bfloat16": 0.4}  # and by this much at least
 FOLLOWED = 0.3  # largest share of the movement by which the engine may differ afterwards
+CLOSELY = 0.1  # the same of the least movement, where all groups moved at once
 SCALES = (0.5, 2.0, 8.0)  # of a perturbation, relative to the tensor's own size
 SAMPLE = 256  # elements of each master tensor watched for movement
 MOVED = 0.1  # smallest median share of them that an optimiser step moves
@@ -80,7 +82,7 @@ class Sync:
         self._masters: dict[str, Tensor] = {}
 
     def start(self) -> dict[str, float]:
-        """Measures the agreement, then perturbs each parameter group and sees the engine follow.
+        """Measures the agreement, then perturbs the parameter groups and sees the engine follow.
 
         Masters are restored bit by bit and sent again. SyncError names the group that did not arrive.
         """
@@ -88,9 +90,7 @@ class Sync:
         self._judge(noise)
         before = self._send()
         self._judge(self._agreement())
-        groups = parameter_groups(name for name, _ in self._policy.named_masters())
-        base = self._policy.sequence_logprobs(self._probes)
-        unmoved = [group for group in groups if not self._follows(group, noise, base)]
+        unmoved = self._follow(noise)
         if (after := self._send()) != before:
             name = next(name for name in before if before[name] != after.get(name))
             raise SyncError(f"{name} is not what it was before the perturbation test", "weight sync")
@@ -98,7 +98,7 @@ class Sync:
         self._judge(level)
         self._limit = min(LIMIT[self._dtype], max(FLOOR[self._dtype], DRIFT * level.mean))
         self._masters = self._sample_masters()
-        return {**_metrics(level), "mismatch/sync_unmoved_groups": float(len(unmoved))}
+        return {**_metrics(level), "mismatch/sync_unmoved_groups": float(unmoved)}
 
     def send(self, stepped: bool) -> dict[str, float]:
         """Sends the weights; SyncError names the first tensor that did not arrive.
@@ -141,33 +141,67 @@ class Sync:
         compare(sent, received)
         return sent
 
-    def _follows(self, group: str, noise: Agreement, base: list[list[float]]) -> bool:
-        """False where no perturbation of the group moves the trainer's own log-probs."""
-        masters = [(name, tensor) for name, tensor in self._policy.named_masters() if group_of(name) == group]
-        saved = [tensor.detach().clone() for _, tensor in masters]
+    def _follow(self, noise: Agreement) -> int:
+        """Perturbs every group at once and sees the engine follow; the number of groups that nothing moves.
+
+        One update, instead of one a group. Where the engine does not agree closely, it is one group at a time
+        that decides and names: rounding of a model so perturbed may be large in bfloat16.
+        """
+        base = self._policy.sequence_logprobs(self._probes)
+        groups = parameter_groups(name for name, _ in self._policy.named_masters())
         wanted = max(VISIBLE * noise.mean, LEAST_MOVE[self._dtype])
-        try:
-            for scale in SCALES:
-                for index, (_, tensor) in enumerate(masters):
-                    _perturb(tensor, saved[index], scale, seed=index)
-                movement = difference(base, self._policy.sequence_logprobs(self._probes)).mean
-                if movement >= wanted:
-                    break
-            else:
-                return False
+        moves = {group: self._visible(group, base, wanted) for group in groups}
+        scales = {group: move[0] for group, move in moves.items() if move}
+        with self._perturbed(scales):
             self._send()
             rest = self._agreement().mean
-        finally:
-            for (_, tensor), original in zip(masters, saved, strict=True):
-                tensor.detach().copy_(original)
+        closely = CLOSELY * min((move[1] for move in moves.values() if move), default=0.0)
+        if not rest <= closely:
+            for group, move in moves.items():
+                if move:
+                    self._follow_one(group, *move)
+        return len(groups) - len(scales)
+
+    def _visible(self, group: str, base: list[list[float]], wanted: float) -> tuple[float, float] | None:
+        """The first scale at which a perturbation of the group moves the trainer's log-probs by `wanted`.
+
+        Returns:
+            The scale, and the mean movement; None where no scale moves them so far.
+        """
+        for scale in SCALES:
+            with self._perturbed({group: scale}):
+                movement = difference(base, self._policy.sequence_logprobs(self._probes)).mean
+            if movement >= wanted:
+                return scale, movement
+        return None
+
+    def _follow_one(self, group: str, scale: float, movement: float) -> None:
+        """Raises SyncError unless the engine takes over a perturbation of this group alone."""
+        with self._perturbed({group: scale}):
+            self._send()
+            rest = self._agreement().mean
         if not rest <= FOLLOWED * movement:
+            names = [name for name, _ in self._policy.named_masters() if group_of(name) == group]
             raise SyncError(
-                f"the engine does not take over {group} ({masters[0][0]}, {len(masters)} tensors): a change "
+                f"the engine does not take over {group} ({names[0]}, {len(names)} tensors): a change "
                 f"moved the trainer's log-probs by {movement:.3g} and left the engine {rest:.3g} away",
                 "weight sync",
                 "Its weight update is broken for this model",
             )
-        return True
+
+    @contextlib.contextmanager
+    def _perturbed(self, scales: Mapping[str, float]) -> Iterator[None]:
+        """The masters of these groups perturbed by their scales; restored bit by bit afterwards."""
+        masters = [(tensor, group_of(name)) for name, tensor in self._policy.named_masters()]
+        chosen = [(tensor, scales[group]) for tensor, group in masters if group in scales]
+        saved = [tensor.detach().clone() for tensor, _ in chosen]
+        try:
+            for index, (tensor, scale) in enumerate(chosen):
+                _perturb(tensor, saved[index], scale, seed=index)
+            yield
+        finally:
+            for (tensor, _), original in zip(chosen, saved, strict=True):
+                tensor.detach().copy_(original)
 
     def _agreement(self) -> Agreement:
         return difference(self._policy.sequence_logprobs(self._probes), self._engine.logprobs(self._probes))

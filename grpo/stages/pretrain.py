@@ -7,8 +7,6 @@ import importlib.metadata
 import inspect
 import itertools
 import json
-import os
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from eval.sets import registry
 from grpo import corpus
+from grpo.cache import cache_root, fill
 from grpo.corpus import CORPORA, TAGS, Corpus, Example
 from grpo.data import in_holdout
 from grpo.errors import UserError
@@ -50,11 +49,7 @@ def cache_folder(recipe: Recipe) -> Path:
         "versions": [importlib.metadata.version(name) for name in ("torch", "transformers", "tokenizers")],
     }
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-    root = (
-        os.environ.get("GRPO_CACHE")
-        or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "grpo"
-    )
-    return Path(root) / "pretrained" / f"{recipe.pretrain.corpus}-{key}"
+    return cache_root() / "pretrained" / f"{recipe.pretrain.corpus}-{key}"
 
 
 def pretrain(recipe: Recipe, view: View, overwrite: bool = False) -> Path:
@@ -107,12 +102,12 @@ def pretrain(recipe: Recipe, view: View, overwrite: bool = False) -> Path:
         partial(in_holdout, fraction=recipe.data.holdout),
         progress,
     )
-    unsealed = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    model.save_pretrained(unsealed)
-    tokenizer.save_pretrained(unsealed)
-    shutil.rmtree(target, ignore_errors=True)
-    unsealed.rename(target)
-    return target
+
+    def write(folder: Path) -> None:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    return fill(target, write)
 
 
 def build_tokenizer(kind: Corpus) -> PreTrainedTokenizerFast:

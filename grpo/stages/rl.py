@@ -13,6 +13,7 @@ from grpo.data import check_splits, count_splits
 from grpo.errors import UserError
 from grpo.folder import find_checkpoint, move_aside
 from grpo.live import view_for
+from grpo.named_models import MODELS, resolve
 from grpo.quiet import quieten
 from grpo.recipe_checks import check_context
 from grpo.rollout.vllm_args import check_start
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from grpo.view import View
 
 PROBES = 8  # prompts whose log-probs are compared at every weight sync
+PROBE_TOKENS = 64  # of each, at its end: they need not be prompts, and worked examples would cost seconds
 PARTS = {"select": "held-out", "report": "held-out-report"}  # names of the halves in metrics and files
 
 
@@ -120,15 +122,17 @@ def learn(
         if adapter and run.checkpoint:  # the engine started from the base
             engine.update_weights(policy.weights(), policy.version)
         run.view.stage("training", recipe.train.steps, run.done)  # its pace leaves out the engine's start
-        probes = [p.token_ids for p in splits.train if len(p.token_ids) > 1][:PROBES]
+        probes = [p.token_ids[-PROBE_TOKENS:] for p in splits.train if len(p.token_ids) > 1][:PROBES]
         trainer.train(recipe, run, engine, prompts, probes, scorer, policy, reference, sampling, evaluate)
 
 
 def base_checkpoint(recipe: Recipe, view: View) -> str:
-    """Folder or hub id of the base; pre-trained now where the recipe says so and it is not cached."""
+    """Folder or hub id of the base; pre-trained or dequantised now where it is not cached."""
     if recipe.pretrain is None:
         assert recipe.model.path is not None  # a recipe has one or the other
-        return recipe.model.path
+        if recipe.model.path in MODELS:
+            view.note(f"{recipe.model.path}: {MODELS[recipe.model.path].about}")
+        return resolve(recipe.model.path)
     return str(pretrain(recipe, view))
 
 
@@ -170,7 +174,7 @@ def open_prompts(
     recipe: Recipe, items: Sequence[Item], base: str, tokenizer: PreTrainedTokenizerBase, scorer: Scorer
 ) -> tuple[DataSplits, dict[str, list[Prompt]]]:
     """Training and held-out prompts and those of eval.sets, their golds tried on the rules."""
-    from grpo.data import DataSplits, open_data, open_set
+    from grpo.data import open_data, open_set
     from grpo.golds import check_golds
     from grpo.templates import get_template
 
@@ -181,14 +185,15 @@ def open_prompts(
     }
     splits = open_data(items, recipe.data, **options)
     form = get_template(recipe.data.template).answer_form
-    parts = [
-        check_golds(scorer, part, form, recipe.data.bad_gold)
-        for part in (splits.train, splits.select, splits.report)
-    ]
-    sets = {
-        name: open_set(name, recipe.data, seed=recipe.output.seed, **options) for name in recipe.eval.sets
+    good: dict[str, Any] = {
+        part: check_golds(scorer, getattr(splits, part), form, recipe.data.bad_gold)
+        for part in ("train", "select", "report")
     }
-    return DataSplits(*parts), sets
+    sets = {
+        name: open_set(name, recipe.data, seed=recipe.output.seed, shots=splits.shots, **options)
+        for name in recipe.eval.sets
+    }
+    return dataclasses.replace(splits, **good), sets
 
 
 def context_of(recipe: Recipe, base: str) -> int:

@@ -71,9 +71,9 @@ def test_the_last_checkpoint_is_merged_and_goes_back_into_the_engine(runs, start
 
 def test_an_adapter_as_a_base_says_how_to_merge_it(runs, start):
     path = "merged/checkpoints/step-4"
-    code, _, err = start("train", "tiny.yaml", "pretrain=null", f"model.path=./{path}").end()
+    code, _, err = start("train", "tiny.yaml", "pretrain=null", f"model.path={path}").end()
     assert code == 2
-    assert f"./{path} is a PEFT adapter, no whole checkpoint. Merge it into its base first: grpo merge" in err
+    assert f"{path} is a PEFT adapter, no whole checkpoint. Merge it into its base first: grpo merge" in err
 
 
 def test_targets_that_match_nothing_start_no_engine(start, workplace):

@@ -15,7 +15,9 @@ from transformers import (
 
 from grpo.attention import layout, packed_attention, packed_forward, register
 from grpo.errors import UserError
-from grpo.packing import sequences_chunk
+from grpo.packing import _lay_out, sequences_chunk
+from grpo.segments import LEAST_SHARED
+from grpo.types import Segment
 
 SMALL = {
     "vocab_size": 30,
@@ -75,6 +77,63 @@ def test_packed_is_one_by_one(kind, lengths):
     assert (gradients(model) - expected).abs().max() / expected.abs().max() < 1e-5
 
 
+def shared(prompts, completions, model):
+    """A chunk of groups that share their prompts, and what the model gives row by row [T, H]."""
+    rows = [
+        (prompt, completion, [True] * len(completion))
+        for prompt, members in zip(prompts, completions, strict=True)
+        for completion in members
+    ]
+    chunk = _lay_out(rows, "cpu")
+    model.set_attn_implementation("eager")
+    alone = [
+        model.model(torch.tensor([prompt + completion])).last_hidden_state[0, len(prompt) - 1 : -1]
+        for prompt, completion, _ in rows
+    ]
+    model.set_attn_implementation("grpo_packed")
+    return chunk, torch.cat(alone)
+
+
+@pytest.mark.parametrize("beginning", [0, LEAST_SHARED])
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("kind", MODELS)
+def test_shared_prompts_are_one_by_one(kind, checkpointing, beginning):
+    config, make, options = MODELS[kind]
+    model = tiny(config, make, **options)
+    start, *rest = sequences([LEAST_SHARED, 3, 5, 5, 1, 4, 9, 2, 8, 1, 7, 7, 6])
+    prompts = [start[:beginning] + row for row in rest[:3]]
+    chunk, alone = shared(prompts, [rest[3:7], rest[7:11], rest[11:12]], model)
+    pull = torch.randn(len(chunk.predicted), 32, generator=torch.Generator().manual_seed(2))
+    (alone * pull).sum().backward()
+    expected = gradients(model)
+    model.zero_grad()
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+
+    packed = packed_forward(model, chunk)
+    (packed * pull).sum().backward()
+    assert torch.allclose(packed, alone, atol=1e-5)
+    assert (gradients(model) - expected).abs().max() / expected.abs().max() < 1e-5
+
+
+def test_shared_prompts_go_through_the_model_once():
+    model = tiny(LlamaConfig, LlamaForCausalLM)
+    prompt, *completions = sequences([9, 3, 3, 2])
+    chunk, _ = shared([prompt], [completions], model)
+    seen = []
+    model.model.layers[0].mlp.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[1]))
+    packed_forward(model, chunk)
+    assert seen == [9 + 3 + 3 + 2]
+
+
+def test_without_its_prompt_a_completion_reads_otherwise():
+    model = tiny(LlamaConfig, LlamaForCausalLM)
+    prompt, *completions = sequences([9, 3, 4])
+    chunk, alone = shared([prompt], [completions], model)
+    orphans = tuple(segment._replace(parent=-1) for segment in chunk.segments)
+    assert (packed_forward(model, replace(chunk, segments=orphans)) - alone).abs().max() > 0.01
+
+
 def test_sequences_cannot_see_each_other():
     model, rows = tiny(LlamaConfig, LlamaForCausalLM), sequences([6, 9, 8])
     model.set_attn_implementation("grpo_packed")
@@ -90,7 +149,7 @@ def test_the_check_of_isolation_sees_a_leak():
     model, rows = tiny(LlamaConfig, LlamaForCausalLM), sequences([6, 9])
     model.set_attn_implementation("grpo_packed")
     chunk = sequences_chunk(rows)
-    joined = packed_forward(model, replace(chunk, lengths=(15,)))  # as if the two were one
+    joined = packed_forward(model, replace(chunk, segments=(Segment(15),)))  # as if the two were one
     apart = packed_forward(model, chunk)
     assert torch.allclose(joined[:5], apart[:5], atol=1e-5)
     assert (joined[5:] - apart[5:]).abs().max() > 0.01
@@ -128,7 +187,7 @@ def test_scaling_and_head_sizes_are_the_models(scaling):
     lengths, generator = [4, 7, 5], torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, h, 16, d, generator=generator) for h, d in ((4, 6), (2, 6), (2, 5)))
     found, _ = packed_attention(
-        torch.nn.Module(), q, k, v, None, scaling=scaling, packed_layout=layout(lengths)
+        torch.nn.Module(), q, k, v, None, scaling=scaling, packed_layout=layout([Segment(n) for n in lengths])
     )
     start = 0
     for n in lengths:
@@ -142,13 +201,14 @@ def test_scaling_and_head_sizes_are_the_models(scaling):
 
 def test_layout_covers_every_token_and_pads_little():
     lengths = [3, 100, 98, 20, 19, 18, 97]
-    made = layout(lengths)
-    assert made.buckets == ((3, 100), (3, 20), (1, 3))
-    assert made.padded[made.packed].tolist() == list(range(sum(lengths)))
-    assert len(made.padded) == 3 * 100 + 3 * 20 + 3
+    made = layout([Segment(n) for n in lengths])
+    assert made.buckets == ((3, 100, 0), (3, 20, 0), (1, 3, 0))
+    assert made.queries[made.packed].tolist() == list(range(sum(lengths)))
+    assert len(made.queries) == 3 * 100 + 3 * 20 + 3
+    assert made.keys is made.queries
     assert made.longest == 100
     assert not made.identity
-    assert layout([7, 7, 2]).identity
+    assert layout([Segment(7), Segment(7), Segment(2)]).identity
 
 
 REFUSED = {
@@ -184,15 +244,15 @@ def test_a_window_no_sequence_reaches_is_served():
 def test_options_it_would_ignore_are_refused(options, what):
     q = torch.zeros(1, 2, 5, 4)
     with pytest.raises(UserError, match=what):
-        packed_attention(torch.nn.Module(), q, q, q, None, packed_layout=layout([5]), **options)
+        packed_attention(torch.nn.Module(), q, q, q, None, packed_layout=layout([Segment(5)]), **options)
 
 
 def test_masks_batches_and_calls_without_layout_are_refused():
     q, module = torch.zeros(1, 2, 5, 4), torch.nn.Module()
     with pytest.raises(UserError, match="an attention mask"):
-        packed_attention(module, q, q, q, torch.ones(1, 1, 5, 5), packed_layout=layout([5]))
+        packed_attention(module, q, q, q, torch.ones(1, 1, 5, 5), packed_layout=layout([Segment(5)]))
     with pytest.raises(UserError, match="a batch or a cache"):
-        packed_attention(module, q.expand(2, -1, -1, -1), q, q, None, packed_layout=layout([5]))
+        packed_attention(module, q.expand(2, -1, -1, -1), q, q, None, packed_layout=layout([Segment(5)]))
     with pytest.raises(UserError, match="without a layout"):
         packed_attention(module, q, q, q, None)
 

@@ -7,7 +7,8 @@ import torch
 from grpo import packing
 from grpo.errors import RunError
 from grpo.packing import check_chunk, pack, sequences_chunk, with_old_logprobs
-from grpo.types import Group, Prompt, Rollout
+from grpo.segments import LEAST_SHARED
+from grpo.types import Group, Prompt, Rollout, Segment
 
 OPTIONS = {
     "minibatches": 1,
@@ -72,13 +73,39 @@ def test_every_token_keeps_what_belongs_to_it():
     assert chunk.old is None
 
 
-def test_sequences_lie_end_to_end_and_count_from_zero():
-    chunk, _ = one_chunk(step())
-    starts = [0, *torch.tensor(chunk.lengths).cumsum(0).tolist()]
-    assert starts[-1] == len(chunk.token_ids) == len(chunk.positions)
-    for start, length in zip(starts, chunk.lengths, strict=False):
-        assert chunk.positions[start : start + length].tolist() == list(range(length))
-    assert list(chunk.lengths) == sorted(chunk.lengths, reverse=True)
+def test_a_group_holds_its_prompt_once():
+    groups = step()
+    chunk, _ = one_chunk(groups)
+    completions = sum(len(r.token_ids) for one in groups for r in one.rollouts)
+    assert len(chunk.token_ids) == sum(3 + p for p in range(5)) + completions
+    assert sum(length for length, _ in chunk.segments) == len(chunk.token_ids) == len(chunk.positions)
+    roots = [length for length, parent in chunk.segments if parent < 0]
+    assert sorted(roots) == [3, 4, 5, 6, 7]
+
+
+def test_what_all_prompts_begin_with_is_held_once():
+    shots = tuple(range(500, 500 + LEAST_SHARED))
+    groups = [
+        group(p, [rollout(p, g, 4, prompt_ids=(*shots, *range(100 * p, 100 * p + 3))) for g in range(4)])
+        for p in range(5)
+    ]
+    chunk, _ = one_chunk(groups)
+    assert chunk.segments[0] == Segment(LEAST_SHARED)
+    assert [parent for _, parent in chunk.segments].count(0) == 5  # the rest of each prompt
+    assert len(chunk.token_ids) == LEAST_SHARED + 5 * (3 + 4 * 4)
+    shorter = [replace(one, rollouts=tuple(replace(r, prompt_ids=r.prompt_ids[1:]) for r in one.rollouts))
+               for one in groups]  # fmt: skip
+    assert len(one_chunk(shorter)[0].token_ids) == 5 * (LEAST_SHARED - 1 + 3 + 4 * 4)
+
+
+def test_a_prompt_that_another_begins_with_keeps_a_token_of_its_own():
+    short = tuple(range(500, 500 + LEAST_SHARED + 2))
+    groups = [
+        group(p, [rollout(p, g, 4, prompt_ids=ids) for g in range(2)])
+        for p, ids in enumerate([short, (*short, 7)])
+    ]
+    chunk, _ = one_chunk(groups)
+    assert chunk.segments[0].length == LEAST_SHARED + 1
 
 
 def test_masked_tokens_are_read_and_not_predicted():
@@ -90,20 +117,20 @@ def test_masked_tokens_are_read_and_not_predicted():
     drawn = [tool.logprobs[0], tool.logprobs[3]]
     assert chunk.behaviour[chunk.sequence == 0].tolist() == pytest.approx(drawn)
     assert chunk.completion_lengths.tolist() == [2, 2]
-    assert chunk.lengths == (7, 5)
+    assert chunk.segments == ((3, -1), (4, 0), (2, 0))
 
 
 @pytest.mark.parametrize("budget", [1, 20, 64])
 def test_no_chunk_is_over_budget_but_for_one_long_sequence(budget):
     (batch,) = pack(step(), **{**OPTIONS, "token_budget": budget})
-    assert sum(len(c.lengths) for c in batch.chunks) == 20
-    assert all(sum(c.lengths) <= budget or len(c.lengths) == 1 for c in batch.chunks)
+    assert sum(len(c.completion_lengths) for c in batch.chunks) == 20
+    assert all(len(c.token_ids) <= budget or len(c.completion_lengths) == 1 for c in batch.chunks)
 
 
 def test_chunks_are_nearly_full():
     groups = [group(0, [rollout(0, g, 1 + g % 40) for g in range(200)])]
     (batch,) = pack(groups, **{**OPTIONS, "token_budget": 256})
-    tokens = sum(sum(c.lengths) for c in batch.chunks)
+    tokens = sum(len(c.token_ids) for c in batch.chunks)
     assert len(batch.chunks) <= tokens / 256 + 2
 
 
@@ -147,7 +174,7 @@ def test_zero_advantages_are_skipped_but_counted():
 
 def test_empty_completions_count_as_sequences():
     chunk, totals = one_chunk([group(0, [rollout(0, 0, 0), rollout(0, 1, 2)])])
-    assert (totals.sequences, totals.tokens, len(chunk.lengths)) == (2, 2, 1)
+    assert (totals.sequences, totals.tokens, len(chunk.completion_lengths)) == (2, 2, 1)
     assert pack([group(0, [rollout(0, 0, 0)])], **OPTIONS)[0].chunks == ()
 
 
@@ -181,8 +208,23 @@ def test_indices_off_by_one_are_seen(shift):
         predicted[start + 1] += shift
         with pytest.raises(RunError, match="prompt p4: a packed index"):
             check_chunk(replace(chunk, predicted=predicted), one.rollouts)
+        source = chunk.source.clone()
+        source[start + 1] += shift
+        with pytest.raises(RunError, match="prompt p4: a packed index"):
+            check_chunk(replace(chunk, source=source), one.rollouts)
     with pytest.raises(RunError, match="prompt p4"):
-        check_chunk(replace(chunk, predicted=chunk.predicted[1:]), one.rollouts)
+        check_chunk(replace(chunk, predicted=chunk.predicted[1:], source=chunk.source[1:],
+                            sequence=chunk.sequence[1:]), one.rollouts)  # fmt: skip
+
+
+def test_a_completion_behind_another_prompt_is_seen():
+    groups = [group(p, [rollout(p, g, 3, prompt_ids=(p, p, p)) for g in range(2)]) for p in (8, 9)]
+    chunk, _ = one_chunk(groups)
+    rollouts = [r for one in groups for r in one.rollouts]
+    check_chunk(chunk, rollouts)
+    swapped = [Segment(length, {3: 0}.get(parent, parent)) for length, parent in chunk.segments]
+    with pytest.raises(RunError, match="prompt p9"):
+        check_chunk(replace(chunk, segments=tuple(swapped)), rollouts)
 
 
 def test_pack_itself_runs_that_check(monkeypatch):
@@ -218,6 +260,6 @@ def test_one_batch_costs_no_pass():
 def test_sequences_chunk_predicts_all_but_the_first():
     rows = [[5, 6, 7], [8, 9], [1, 2, 3, 4]]
     chunk = sequences_chunk(rows)
-    assert chunk.lengths == (3, 2, 4)
+    assert chunk.segments == ((3, -1), (2, -1), (4, -1))
     assert chunk.token_ids[chunk.predicted].tolist() == [6, 7, 9, 2, 3, 4]
     assert chunk.completion_lengths.tolist() == [2, 1, 3]

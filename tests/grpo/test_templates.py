@@ -1,5 +1,7 @@
 """Prompt templates: exact texts, message lists, stop strings, answer forms."""
 
+from functools import partial
+
 import pytest
 
 from grpo.errors import UserError
@@ -44,6 +46,13 @@ def test_one_message_is_its_content():
     assert flatten([{"role": "user", "content": QUESTION}]) == QUESTION
 
 
+def test_qa_opens_the_line_of_the_answer_and_writes_examples_the_same_way():
+    qa = get_template("qa")
+    assert qa.render(QUESTION, None, None) == f"Question: {QUESTION}\nAnswer:"
+    assert qa.shot(qa.render("1+1=", None, None), "2") == "Question: 1+1=\nAnswer: 2\n\n"
+    assert qa.stop == ("\n",)
+
+
 @pytest.fixture(scope="module")
 def chat_tokenizer():
     from tokenizers import Tokenizer, models
@@ -81,9 +90,10 @@ def test_a_wrong_name_gives_the_nearest():
 def test_every_template_says_what_it_is_and_its_answer_form_is_accepted(name):
     template = get_template(name)
     assert template.about
-    completion = template.answer_form("42")
-    assert registry.get("accuracy")(prompts=["q"], completions=[completion], answer=["42"]) == [1.0]
-    assert registry.get("accuracy")(prompts=["q"], completions=[completion], answer=["41"]) == [0.0]
+    completion, extract = template.answer_form("42"), "text" if name == "qa" else "final"
+    accuracy = partial(registry.get("accuracy"), prompts=["q"], completions=[completion], extract=extract)
+    assert accuracy(answer=["42"]) == [1.0]
+    assert accuracy(answer=["41"]) == [0.0]
 
 
 def test_answer_forms_with_tags_are_well_formed():

@@ -278,3 +278,12 @@ def test_a_gold_of_several_values_may_be_a_list():
         1.0,
         0.0,
     ]
+
+
+@pytest.mark.parametrize(
+    ("extract", "scores"),
+    [("final", [0.0, 0.0, 1.0]), ("text", [1.0, 0.0, 0.0]), ("last_number", [1.0, 1.0, 1.0])],
+)
+def test_where_the_answer_is_looked_for(extract, scores):
+    completions = [" 57.", "23 and 34 give 57", "<answer>57</answer>"]
+    assert accuracy([""] * 3, completions, ["57"] * 3, extract=extract) == scores

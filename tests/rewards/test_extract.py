@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rewards.extract import final_answer, last_box
+from rewards.extract import EXTRACTORS, final_answer, last_box
 
 CASES = [
     (r"\boxed{5}", "5"),
@@ -63,3 +63,21 @@ def test_deep_nests_are_read_in_one_pass(text, answer):
 
 def test_last_box_keeps_the_outer_of_two_nested():
     assert last_box(r"\boxed{a\boxed{b}c} and text") == "a{b}c"
+
+
+@pytest.mark.parametrize(
+    ("text", "whole", "number"),
+    [
+        (" 57.\n", "57", "57"),
+        ("<think>1+2</think> 3 apples", "3 apples", "3"),
+        ("", None, None),
+        (" . ", None, None),
+        ("10 + 34 = 44.", "10 + 34 = 44", "44"),
+        ("it is -1,234,567.50 or so", "it is -1,234,567.50 or so", "-1234567.50"),
+        ("12,34", "12,34", "34"),
+        ("no number", "no number", None),
+    ],
+)
+def test_other_places_of_an_answer(text, whole, number):
+    assert EXTRACTORS["text"](text) == whole
+    assert EXTRACTORS["last_number"](text) == number

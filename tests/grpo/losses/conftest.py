@@ -10,7 +10,7 @@ import torch
 
 from grpo.losses import PRESETS
 from grpo.recipe import Algorithm, Term
-from grpo.types import Chunk, Group, Prompt, Rollout
+from grpo.types import Chunk, Group, Prompt, Rollout, Segment
 
 VOCABULARY = 40
 
@@ -22,8 +22,9 @@ def make_chunk(lengths: list[int], advantages: list[float], **fields: torch.Tens
     values = {
         "token_ids": zeros,
         "positions": zeros,
-        "lengths": tuple(lengths),
+        "segments": tuple(map(Segment, lengths)),
         "predicted": zeros,
+        "source": zeros,
         "sequence": sequence,
         "behaviour": torch.full((sum(lengths),), -1.0),
         "versions": zeros,

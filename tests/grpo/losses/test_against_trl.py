@@ -11,9 +11,18 @@ from grpo.attention import packed_forward
 from grpo.logprobs import tiled_logprobs
 from grpo.losses.objective import objective
 from grpo.packing import pack
+from grpo.segments import places
 from grpo.tally import Tally
 
 TEMPERATURE, MAX_TOKENS, CAP = 0.9, 12, 1.2
+
+
+def rows_of(chunk) -> list[list[int]]:
+    """Prompt and completion of each sequence of a chunk, in its order."""
+    before, own = places(chunk.segments)
+    segment_of = [s for s, tokens in enumerate(own) for _ in tokens]
+    ends = [segment_of[int(chunk.predicted[chunk.sequence == s][0])] for s in chunk.sequence.unique()]
+    return [chunk.token_ids[before[end] + own[end]].tolist() for end in ends]
 
 
 @pytest.fixture
@@ -120,9 +129,7 @@ def our_loss(model, groups, algorithm, old, ref, token_budget):
     rollouts = [r for g in groups for r in g.rollouts]
     loss = 0.0
     for chunk in batch.chunks:
-        ends = torch.tensor(chunk.lengths).cumsum(0).tolist()
-        starts = [0, *ends[:-1]]
-        rows = [chunk.token_ids[a:b].tolist() for a, b in zip(starts, ends, strict=True)]
+        rows = rows_of(chunk)
         order = [[list(r.prompt_ids + r.token_ids) for r in rollouts].index(row) for row in rows]
         chunk = replace(chunk, old=None if old is None else torch.cat([old[i] for i in order]))
         hidden = packed_forward(model, chunk)

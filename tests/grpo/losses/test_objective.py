@@ -77,7 +77,7 @@ def test_loss_and_gradient_are_the_papers(name, coef, entropy_coef, groups, pres
     values = {"logp": logp, "old": old, "ref": ref, "behaviour": chunk.behaviour, "entropy": entropy}
     exact = {key: value.detach().double().requires_grad_() for key, value in values.items()}
     sequences = []
-    for s in range(len(chunk.lengths)):
+    for s in range(len(chunk.completion_lengths)):
         own = chunk.sequence == s
         advantage = float(chunk.advantages[own][0])
         sequences.append({key: value[own] for key, value in exact.items()} | {"A": advantage})
