@@ -59,8 +59,20 @@ def row(seed: int, policy: str, end: dict[str, Any], seconds: float | None = Non
     ]
 
 
+def show(columns: list[str], rows: list[list[str]]) -> None:
+    """Prints a table, as Markdown where it is piped."""
+    if not sys.stdout.isatty():
+        for line in (columns, ["---"] * len(columns), *rows):
+            print("| " + " | ".join(line) + " |")
+        return
+    table = Table(*columns)
+    for line in rows:
+        table.add_row(*line)
+    Console().print(table)
+
+
 def main() -> None:
-    """Runs what is missing and prints the table, as Markdown where it is piped."""
+    """Runs what is missing and prints the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--folder", type=Path, default=Path("runs/demo_seeds"))
@@ -84,14 +96,7 @@ def main() -> None:
         rows.append(row(seed, "base", found["GRPO"]["base"]))
         rows.append(row(seed, GREEDY, found[GREEDY]["base"]))
         rows += [row(seed, arm, found[arm]["trained"], found[arm]["seconds"]) for arm in ("GRPO", "control")]
-    if not sys.stdout.isatty():
-        for line in (columns, ["---"] * len(columns), *rows):
-            print("| " + " | ".join(line) + " |")
-        return
-    table = Table(*columns)
-    for line in rows:
-        table.add_row(*line)
-    Console().print(table)
+    show(columns, rows)
 
 
 if __name__ == "__main__":

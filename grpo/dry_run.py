@@ -30,7 +30,7 @@ class Plan:
     prompt_tokens: int | None  # None where no tokenizer is on this machine
     checkpoint: str  # folder, hub id, or that it is still to be made
     checkpoint_bytes: int | None  # of its weights; None where they are not on this machine
-    reference: bool  # a second copy of the weights is loaded for the KL
+    reference: bool  # the KL term has a model that it pulls towards
     rows: dict[str, int]  # prompts by split, before any is dropped for its length
     completions: int  # steps × prompts a step × group size
 
@@ -56,12 +56,24 @@ class Plan:
                 "",
                 f"checkpoint   {self.checkpoint}{size}",
                 f"engine       {rollout.engine}, {self.recipe.model.dtype}",
-                f"reference    {'a frozen copy of the checkpoint' if self.reference else 'none'}",
+                f"trained      {self._trained()}",
+                f"reference    {self._reference()}",
                 f"prompts      {rows}",
                 f"completions  {steps} = {self.completions:,}",
                 f"run folder   {self.recipe.output.folder}",
             ]
         )
+
+    def _trained(self) -> str:
+        if (adapter := self.recipe.model.adapter) is None:
+            return "all weights"
+        return f"{adapter.kind} of rank {adapter.rank} on {', '.join(adapter.targets)}"
+
+    def _reference(self) -> str:
+        if not self.reference:
+            return "none"
+        off = "the model without its adapter, no second copy"
+        return off if self.recipe.model.adapter else "a frozen copy of the checkpoint"
 
 
 def plan(recipe: Recipe) -> Plan:
@@ -75,6 +87,10 @@ def plan(recipe: Recipe) -> Plan:
     folder = _local_checkpoint(recipe)
     if folder and (folder / "config.json").is_file():
         check_context(recipe, folder / "config.json")
+        if recipe.model.adapter:
+            from grpo.adapters import check_targets
+
+            check_targets(recipe.model.adapter, str(folder))
     items = read_items(recipe.data, seed=recipe.output.seed)
     rows = count_splits(items, recipe.data)
     check_splits(rows, recipe.data, recipe.train.prompts_per_step)

@@ -16,7 +16,7 @@ from eval.sets import registry as sets
 from grpo.errors import UserError
 from grpo.losses import PRESETS
 from grpo.nearest import suggest
-from grpo.recipe import Recipe, Term
+from grpo.recipe import Recipe, Section, Term
 from grpo.templates import TEMPLATES
 from grpo.terms import KINDS, TABLES, options_of
 from rewards import registry as rules
@@ -56,10 +56,19 @@ def _entries() -> list[Entry]:
         kind = "list of mappings" if section == "rewards" else "section"
         default = "none" if field.default is None else ""
         found.append(Entry(section, kind, default, _first_line(model)))
-        for name, inner in model.model_fields.items():
-            key = f"{section}.{name}"
-            found.append(Entry(key, type_name(inner.annotation), _default(inner), inner.description or ""))
-            found += _names(key)
+        found += _fields(section, model)
+    return found
+
+
+def _fields(section: str, model: type[BaseModel]) -> list[Entry]:
+    """The keys of a section, and of the sections inside it."""
+    found = []
+    for name, inner in model.model_fields.items():
+        key = f"{section}.{name}"
+        found.append(Entry(key, type_name(inner.annotation), _default(inner), inner.description or ""))
+        found += _names(key)
+        if (below := _model(inner.annotation)) and issubclass(below, Section):
+            found += _fields(key, below)
     return found
 
 
@@ -124,6 +133,8 @@ def type_name(annotation: Any) -> str:
         return "mapping"
     if isinstance(annotation, type) and issubclass(annotation, Term):
         return "name or mapping"
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return "section"
     return plain.get(annotation, str(annotation))
 
 

@@ -109,9 +109,11 @@ def go_on_command(recipe: Recipe, done: int) -> str:
     command = f"grpo train {folder}/{RECIPE}"
     if can_go_on(recipe):
         return f"{command} train.steps={2 * done} --resume"
-    policy = f"model.path={folder}/checkpoints/step-{done}"
+    policy, merge = f"{folder}/checkpoints/step-{done}", ""
+    if recipe.model.adapter:
+        policy, merge = f"{folder}-merged", f"grpo merge {policy} {folder}-merged && "
     unset = " pretrain=null" if recipe.pretrain else ""
-    return f"{command} {policy}{unset} output.folder={folder}-2"
+    return f"{merge}{command} model.path={policy}{unset} output.folder={folder}-2"
 
 
 def _change(before: Any, after: Any) -> str:

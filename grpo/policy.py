@@ -7,6 +7,7 @@ weights in a hundred. Forward passes run under bf16 autocast where the recipe sa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.core_model_loading import revert_weight_conversion
 
+from grpo.adapters import Adapter
 from grpo.attention import NAME, packed_forward, register
 from grpo.errors import RunError, UserError
 from grpo.logprobs import tiled_logprobs
@@ -67,8 +69,22 @@ class Reference:
         return logp
 
 
+class AdapterOff(Reference):
+    """The reference of a policy that trains an adapter: its own model, without it. No second copy."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    @torch.no_grad()
+    def logprobs(self, chunk: Chunk) -> Tensor:
+        """As `Reference.logprobs` [T]."""
+        assert self._policy.adapter
+        with self._policy.adapter.off():
+            return self._policy.logprobs(chunk)[0]
+
+
 class Policy:
-    """The model being trained.
+    """The model being trained, whole or by its adapter alone.
 
     `version` counts rollout steps: the weights that sample step n's rollouts have version n.
     """
@@ -79,21 +95,24 @@ class Policy:
         tokenizer: PreTrainedTokenizerBase,
         recipe: Recipe,
         accelerator: Accelerator,
+        adapter: Adapter | None = None,
     ) -> None:
         self.model, self.tokenizer, self.version = model, tokenizer, 0
+        self.adapter = adapter
         self.device = accelerator.device
         self._accelerator, self._dtype = accelerator, DTYPES[recipe.model.dtype]
         self._temperature, self._entropy_grad = recipe.rollout.temperature, recipe.algorithm.entropy != 0
         self._train = recipe.train
         optimizer = torch.optim.AdamW(
-            model.parameters(),
+            [parameter for parameter in model.parameters() if parameter.requires_grad],
             lr=recipe.train.lr,
             betas=recipe.train.betas,
             weight_decay=recipe.train.weight_decay,
             fused=True,
         )
         self._module, self.optimizer = accelerator.prepare(TokenLogprobs(model), optimizer)
-        check_logits(self)
+        with adapter.checkable() if adapter else nullcontext():
+            check_logits(self)
 
     def logprobs(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
         """Log-prob and entropy [T] of the chunk's completion tokens, at logits / temperature."""
@@ -128,7 +147,13 @@ class Policy:
         return {"grad_norm": float(norm), "lr": lr}
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Every weight by its checkpoint name, in the engine's type; tied heads are left out."""
+        """Every weight by its checkpoint name, in the engine's type; tied heads are left out.
+
+        An adapter alone by PEFT's names, where the recipe has it sent so.
+        """
+        if self.adapter:
+            yield from self.adapter.weights(self._dtype)
+            return
         tied = getattr(self.model, "all_tied_weights_keys", None) or {}
         state = {name: p.detach() for name, p in self.model.state_dict().items() if name not in tied}
         for name, tensor in revert_weight_conversion(self.model, state).items():
@@ -153,8 +178,11 @@ class Policy:
         self.optimizer.load_state_dict(state["optimizer"])
 
     def save(self, folder: Path) -> None:
-        """Writes master weights and tokenizer in transformers format."""
-        self.model.save_pretrained(folder)
+        """Writes master weights in transformers format, or the adapter in PEFT's, and the tokenizer."""
+        if self.adapter:
+            self.adapter.save(folder)
+        else:
+            self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
 
@@ -220,12 +248,22 @@ def load_policy(
 ) -> tuple[Policy, Reference | None]:
     """The policy from `checkpoint` (the base, or the one resumed from), and the reference from `base`.
 
-    There is no reference where the KL coefficient is 0.
+    There is no reference where the KL coefficient is 0. A base that an adapter is trained on is frozen and
+    needs no float32 masters.
     """
     accelerator = make_accelerator(recipe.model)
-    policy = Policy(load_model(checkpoint, torch.float32, recipe.train), tokenizer, recipe, accelerator)
+    if spec := recipe.model.adapter:
+        model = load_model(base, DTYPES[recipe.model.dtype], recipe.train)
+        adapter = Adapter(model, spec, recipe.output.seed)
+        if str(checkpoint) != str(base):
+            adapter.load(Path(checkpoint))
+        policy = Policy(model, tokenizer, recipe, accelerator, adapter)
+    else:
+        policy = Policy(load_model(checkpoint, torch.float32, recipe.train), tokenizer, recipe, accelerator)
     if not recipe.algorithm.kl.options.get("coef"):
         return policy, None
+    if policy.adapter:
+        return policy, AdapterOff(policy)
     frozen = load_model(base, DTYPES[recipe.model.dtype], Train())
     return policy, Reference(frozen, accelerator, recipe.rollout.temperature)
 

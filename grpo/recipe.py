@@ -7,15 +7,36 @@ a wrong recipe is answered before torch loads. Reading and reporting errors: rec
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class Section(BaseModel):
     """A mapping of the recipe: no unknown key, no NaN, immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Adapter(Section):
+    """Trains a low-rank adapter (PEFT's) on a frozen base. No dropout: the on-policy ratio would not be 1."""
+
+    kind: Literal["lora", "dora"] = Field(
+        default="lora", description="W + (alpha / rank) B A; dora also learns the length of each row of W"
+    )
+    rank: int = Field(default=16, ge=1, description="rows of A and columns of B")
+    alpha: int = Field(default=32, ge=1, description="B A is multiplied by alpha / rank")
+    targets: Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)] = Field(
+        default=["all-linear"],
+        min_length=1,
+        description="names of the linear layers adapted ([q_proj, v_proj]); all-linear is all but the output "
+        "head",
+    )
+    sync: Literal["merged", "adapter"] = Field(
+        default="merged",
+        description="what the engine is sent: all weights with the adapter merged in, or the adapter alone "
+        "(vLLM applies it beside its base; lora only)",
+    )
 
 
 class Model(Section):
@@ -31,9 +52,12 @@ class Model(Section):
     )
     dtype: Literal["float32", "bfloat16"] = Field(
         default="bfloat16",
-        description="compute type of trainer and engine; master weights are always float32",
+        description="compute type of trainer and engine; trained weights are always float32",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where the trainer computes")
+    adapter: Adapter | None = Field(
+        default=None, description="low-rank adapter on a frozen base; full fine-tuning when left out"
+    )
 
 
 class Pretrain(Section):

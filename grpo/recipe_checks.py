@@ -13,11 +13,12 @@ from grpo.errors import UserError
 from grpo.named_models import model_problems
 from grpo.recipe import Recipe
 from grpo.recipe_tree import Key, Tree, dotted
-from grpo.rollout.vllm_args import argument_problems
+from grpo.rollout.vllm_args import LORA_RANKS, argument_problems
 from grpo.templates import TEMPLATES
 from rewards.extract import EXTRACTORS
 
 HEAD_WIDTHS = (32, 64, 80, 96, 112, 128)  # that vLLM's attention takes, on CPU too
+ADAPTER_CONFIG = "adapter_config.json"  # PEFT's name
 Problem = tuple[Key, str, str]
 
 
@@ -52,6 +53,7 @@ def check_combinations(sections: Mapping[str, Any], tree: Tree) -> None:
     checks: tuple[tuple[Callable[..., Iterator[Problem]], tuple[str, ...]], ...] = (
         (_one_base, ("model", "pretrain")),
         (_checkpoint, ("model",)),
+        (_adapter, ("model", "rollout")),
         (_named, ("model",)),
         (_context, ("model", "rollout")),
         (_decoder, ("pretrain",)),
@@ -108,7 +110,10 @@ def _one_base(model: Any, pretrain: Any) -> Iterator[Problem]:
 
 
 def _checkpoint(model: Any) -> Iterator[Problem]:
-    if model.path and model.path.endswith(".gguf"):
+    if model.path and (Path(model.path) / ADAPTER_CONFIG).is_file():
+        what = f"{model.path} is a PEFT adapter, no whole checkpoint"
+        yield ("model", "path"), what, f"Merge it into its base first: grpo merge {model.path} OUT"
+    elif model.path and model.path.endswith(".gguf"):
         if not Path(model.path).is_file():
             yield ("model", "path"), f"no such file {model.path!r}", "Give a GGUF file that is there"
     elif model.path and re.match(r"[.~/]", model.path):
@@ -121,6 +126,22 @@ def _checkpoint(model: Any) -> Iterator[Problem]:
                 what,
                 "Give the folder of a checkpoint in transformers format, or a hub id",
             )
+
+
+def _adapter(model: Any, rollout: Any) -> Iterator[Problem]:
+    if model.adapter is None or model.adapter.sync != "adapter":
+        return
+    key, instead = ("model", "adapter", "sync"), "Write merged"
+    if model.adapter.kind != "lora":
+        yield key, f"vLLM cannot apply {model.adapter.kind} beside its base", instead
+    if rollout.engine != "vllm":
+        yield key, f"engine {rollout.engine} takes whole weights only", instead
+    if model.adapter.rank > LORA_RANKS[-1]:
+        yield (
+            key,
+            f"vLLM applies adapters of rank {LORA_RANKS[-1]} at most, not {model.adapter.rank}",
+            instead,
+        )
 
 
 def _named(model: Any) -> Iterator[Problem]:

@@ -187,7 +187,7 @@ def _section(tree: Tree, name: str, annotation: Any, value: Any, sections: dict[
         details = error.errors(include_url=False)
         for detail in details:
             key: Key = (name, *detail["loc"])
-            tree.problem(key, *_explain(detail, _keys(annotation)))
+            tree.problem(key, *_explain(detail, _keys_at(annotation, detail["loc"][:-1])))
         wrong = {str(detail["loc"][0]) for detail in details if detail["loc"]}
         if isinstance(value, dict):  # its other values can still be checked against one another
             rest = {key: item for key, item in value.items() if key not in wrong}
@@ -237,9 +237,21 @@ def _shown(value: Any) -> str:
 
 def _keys(annotation: Any) -> list[str]:
     """Keys of the model in `annotation`, `Model` or `Model | None` or a list of them."""
+    return [key for model in _models(annotation) for key in cast(Mapping[str, Any], model.model_fields)]
+
+
+def _keys_at(annotation: Any, path: Sequence[str | int]) -> list[str]:
+    """Keys of the model that a path of keys leads to, from the model in `annotation`."""
+    for part in path:
+        fields = [model.model_fields for model in _models(annotation) if part in model.model_fields]
+        annotation = fields[0][str(part)].annotation if fields else annotation
+    return _keys(annotation)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return list(cast(Mapping[str, Any], annotation.model_fields))
-    return [key for part in getattr(annotation, "__args__", ()) for key in _keys(part)]
+        return [annotation]
+    return [model for part in getattr(annotation, "__args__", ()) for model in _models(part)]
 
 
 def _required(annotation: Any) -> str:

@@ -21,6 +21,7 @@ from grpo.errors import GrpoError
 COMMANDS = {
     "train": ("grpo.cli.train", "train"),
     "pretrain": ("grpo.cli.pretrain", "pretrain"),
+    "merge": ("grpo.cli.merge", "merge"),
     "recipe": ("grpo.cli.recipe", "app"),
     "reward": ("grpo.cli.reward", "reward"),
     "hacking": ("grpo.cli.hacking", "hacking"),

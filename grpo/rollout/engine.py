@@ -39,7 +39,11 @@ class RolloutEngine(Protocol):
         ...
 
     def update_weights(self, weights: Iterable[tuple[str, Tensor]], version: int) -> Mapping[str, str]:
-        """Replaces all weights (checkpoint names); returns a checksum of each tensor the loader consumed."""
+        """Replaces all weights (checkpoint names), or the adapter (PEFT's) of an engine started for one.
+
+        Returns:
+            A checksum of each tensor the loader consumed.
+        """
         ...
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from grpo.recipe import RolloutSection
 from grpo.rollout.engine import RolloutEngine
 from grpo.rollout.hf import HfEngine
 from grpo.rollout.vllm import VllmEngine
+from grpo.rollout.wire import Lora
 
 
 def start_engine(
@@ -21,6 +22,7 @@ def start_engine(
     scratch: Path,
     seed: int,
     device: str,
+    lora: Lora | None = None,
 ) -> RolloutEngine:
     """The engine of `rollout.engine`, ready to generate; `with` closes it.
 
@@ -33,6 +35,7 @@ def start_engine(
         scratch: existing folder whose disk carries weight updates that memory has no room for.
         seed: of whatever the requests do not seed themselves.
         device: the trainer's, which an engine in its process shares.
+        lora: the adapter, where weight updates bring nothing else.
     """
 
     def vllm() -> RolloutEngine:
@@ -45,6 +48,7 @@ def start_engine(
             log_file=log_file,
             scratch=scratch,
             engine_args=rollout.engine_args,
+            lora=lora,
         )
 
     def hf() -> RolloutEngine:

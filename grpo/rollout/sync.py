@@ -219,8 +219,11 @@ class Sync:
 
 
 def group_of(name: str) -> str:
-    """Parameter group of a tensor: its name without layer and expert numbers."""
-    return re.sub(r"\.\d+(?=\.)", "", name)
+    """Parameter group of a tensor: its name without layer and expert numbers.
+
+    The two factors of a LoRA adapter are one group: while B is 0, a change of A alone moves nothing.
+    """
+    return re.sub(r"\.\d+(?=\.)", "", name).replace(".lora_A.", ".lora_AB.").replace(".lora_B.", ".lora_AB.")
 
 
 def parameter_groups(names: Iterator[str]) -> list[str]:

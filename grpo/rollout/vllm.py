@@ -16,7 +16,7 @@ from grpo.errors import EngineError
 from grpo.rollout.engine import RolloutEngine
 from grpo.rollout.process import Child
 from grpo.rollout.transfer import pack
-from grpo.rollout.wire import Drawn, Start
+from grpo.rollout.wire import Drawn, Lora, Start
 from grpo.types import Request, Rollout
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class VllmEngine(RolloutEngine):
         log_file: receives all that the process prints.
         scratch: folder whose disk carries weight updates that memory has no room for.
         engine_args: passed through to vLLM.
+        lora: the adapter, where weight updates bring nothing else.
     """
 
     worker = "grpo.rollout.vllm_worker.WeightTaker"
@@ -64,6 +65,7 @@ class VllmEngine(RolloutEngine):
         log_file: Path,
         scratch: Path,
         engine_args: Mapping[str, Any] | None = None,
+        lora: Lora | None = None,
     ) -> None:
         self._version = version
         self._scratch = scratch
@@ -73,7 +75,9 @@ class VllmEngine(RolloutEngine):
         self._arrived: deque[Rollout] = deque()
         self._child = Child("grpo.rollout.vllm_child", log_file, {**UNLESS_SET, **os.environ, **ALWAYS})
         try:
-            self._child.send(Start(checkpoint, dtype, context, seed, dict(engine_args or {}), self.worker))
+            self._child.send(
+                Start(checkpoint, dtype, context, seed, dict(engine_args or {}), self.worker, lora)
+            )
             _, self.start_seconds = self._child.receive(START_SECONDS)
         except BaseException:
             self._child.close()

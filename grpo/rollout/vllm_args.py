@@ -15,6 +15,7 @@ from grpo.errors import UserError
 from grpo.nearest import suggest
 from grpo.recipe import RolloutSection
 from grpo.rollout.memory import free_memory, size
+from grpo.rollout.wire import Lora
 
 BLOCK = 32  # tokens a cache block; CPU's default of 128 never finds a short prompt again
 SEQUENCES = 512  # completions at once on CPU: throughput of small models rises up to here
@@ -22,6 +23,8 @@ PREFILL_TOKENS = 4096  # prompt tokens a step on CPU
 CACHE_BYTES = 4 << 30  # largest cache on CPU by default, where one sequence needs no more
 GPU_SHARE = 0.45  # of GPU memory; the trainer shares the card
 WIDTHS = {"float32": 4, "bfloat16": 2}  # bytes of a number
+
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM reserves room for
 
 WHERE = "rollout.engine_args"
 SPACE = "VLLM_CPU_KVCACHE_SPACE"  # vLLM's own variable; it goes before kv_cache_memory_bytes
@@ -36,14 +39,26 @@ OURS = {
     "generation_config": "Sampling is what the recipe says, not what the checkpoint suggests",
     "worker_extension_cls": "Weight updates come through it",
     "skip_tokenizer_init": "Stop strings need the tokenizer",
+    **dict.fromkeys(
+        ("enable_lora", "max_loras", "max_lora_rank", "max_cpu_loras", "lora_dtype", "lora_target_modules"),
+        "Set model.adapter with sync: adapter",
+    ),
     "speculative_config": "Its log-probs are not checked against the trainer's",
 }
 NO_ROOM = ("KV cache", "kv cache", "cache blocks", "memory for kv")
+NO_LORA = "does not support LoRA"
 TOO_LONG = ("max_model_len", "max_position_embeddings")
 
 
 def engine_arguments(
-    checkpoint: str, *, dtype: str, context: int | None, seed: int, on_cpu: bool, overrides: Mapping[str, Any]
+    checkpoint: str,
+    *,
+    dtype: str,
+    context: int | None,
+    seed: int,
+    on_cpu: bool,
+    overrides: Mapping[str, Any],
+    lora: Lora | None = None,
 ) -> dict[str, Any]:
     """Arguments of `vllm.LLM` for a rollout engine.
 
@@ -54,6 +69,7 @@ def engine_arguments(
         seed: of whatever the requests do not seed themselves.
         on_cpu: whether the installed vLLM computes on the CPU.
         overrides: the recipe's `rollout.engine_args`.
+        lora: the adapter that is applied beside the base's weights, where one is.
     """
     _check(overrides, on_cpu)
     arguments: dict[str, Any] = {
@@ -66,6 +82,11 @@ def engine_arguments(
     }
     if context is not None:
         arguments["max_model_len"] = context
+    if lora is not None:
+        room = next(rank for rank in LORA_RANKS if rank >= lora.rank)
+        arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": room}
+        # Without the list vLLM wraps the output head too, and then reads no log-probs of prompts.
+        arguments["lora_target_modules"] = list(lora.targets)
     if not on_cpu:
         return {**arguments, "gpu_memory_utilization": GPU_SHARE, **overrides}
 
@@ -178,6 +199,8 @@ def start_error(error: Exception, arguments: Mapping[str, Any], *, on_cpu: bool)
         return no_room(_cpu_sizes(arguments) if on_cpu else text.split(". ")[0], on_cpu=on_cpu)
     if any(words in text for words in TOO_LONG):
         return UserError(text[:300], "rollout.context", "The model reads no further")
+    if NO_LORA in text:
+        return UserError(text[:300].rstrip("."), "model.adapter.sync", "Write merged")
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))

@@ -28,7 +28,9 @@ class Server:
 
     def __init__(self, start: Start, line: Connection, outbox: Outbox) -> None:
         self.line, self.outbox = line, outbox
-        self.engine = start_vllm(start)
+        self.engine, self.lora = start_vllm(start), start.lora
+        self.adapter: Any = None  # what requests are drawn with; none before the first update
+        self.updates = 0
         self.received = 0  # requests so far
         self.drawn: list[Drawn] = []
         self.scores: dict[str, list[float]] = {}
@@ -115,9 +117,15 @@ class Server:
             self.wanted, self.scores = 0, {}
 
     def update(self, entries: list[Entry], descriptor: int) -> dict[str, str]:
-        """New weights from an open file; checksums of what each worker's loader consumed."""
+        """New weights, or a new adapter, from an open file; checksums of what each worker consumed."""
         path = f"/proc/{os.getpid()}/fd/{descriptor}"  # workers may be processes of their own
-        first, *others = self.engine.collective_rpc("take_weights", args=(path, entries))
+        self.updates += 1
+        if self.lora is None:
+            first, *others = self.engine.collective_rpc("take_weights", args=(path, entries))
+        else:
+            sent = (path, entries, self.updates, self.lora)
+            first, *others = self.engine.collective_rpc("take_adapter", args=sent)
+            self.adapter = lora_request(self.updates)
         os.close(descriptor)
         if any(other != first for other in others):
             raise EngineError("the workers took different weights", "weight update")
@@ -131,8 +139,15 @@ class Server:
 
         parameters.output_kind = RequestOutputKind.FINAL_ONLY
         prompt = {"type": "token", "prompt_token_ids": list(token_ids)}
-        added: str = self.engine.add_request(name, prompt, parameters)
+        added: str = self.engine.add_request(name, prompt, parameters, lora_request=self.adapter)
         return added
+
+
+def lora_request(number: int) -> Any:
+    """vLLM's name for an adapter that its worker has already; a new name shares no prefix cache."""
+    from vllm.lora.request import LoRARequest
+
+    return LoRARequest(f"update-{number}", number, "in memory")
 
 
 def drawn(output: Any) -> Drawn:
@@ -165,6 +180,7 @@ def start_vllm(start: Start) -> Any:
         seed=start.seed,
         on_cpu=on_cpu,
         overrides=start.engine_args,
+        lora=start.lora,
     )
     if on_cpu and arguments["enforce_eager"]:
         # vLLM compiles one function of its log-probs even so: seconds, and a C++ compiler, for no gain.

@@ -6,15 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from grpo.rollout.transfer import Entry, checksum, unpack
+from grpo.rollout.vllm_adapter import AdapterTaker
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class WeightTaker:
+class WeightTaker(AdapterTaker):
     """Mixed into vLLM's worker class (`worker_extension_cls`); reached by `collective_rpc`."""
-
-    model_runner: Any
 
     def take_weights(self, path: str, entries: Sequence[Entry]) -> dict[str, str]:
         """Reloads the model from a parcel.

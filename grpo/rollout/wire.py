@@ -15,6 +15,15 @@ from grpo.types import FinishReason
 
 
 @dataclass(frozen=True)
+class Lora:
+    """An adapter that the engine applies beside its base: B A is multiplied by alpha / rank."""
+
+    rank: int
+    alpha: int
+    targets: tuple[str, ...]  # names of the layers it may change, each the last part of a module's name
+
+
+@dataclass(frozen=True)
 class Start:
     """What the engine process is told first."""
 
@@ -24,6 +33,7 @@ class Start:
     seed: int
     engine_args: Mapping[str, Any]
     worker: str  # dotted name of the class mixed into vLLM's worker
+    lora: Lora | None = None  # what updates bring: an adapter; whole weights where None
 
 
 class Drawn(NamedTuple):

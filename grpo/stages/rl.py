@@ -66,6 +66,10 @@ def train(
             check_splits(count_splits(items, recipe.data), recipe.data, recipe.train.prompts_per_step)
             base = base_checkpoint(recipe, view)
             tokenizer = load_tokenizer(base)
+            if recipe.model.adapter:
+                from grpo.adapters import check_targets
+
+                check_targets(recipe.model.adapter, base)
             splits, sets = open_prompts(recipe, items, base, tokenizer, scorer)
             protocols = protocol_prompts(recipe, splits, tokenizer, context_of(recipe, base))
             sampling = sampling_of(recipe)
@@ -97,6 +101,7 @@ def learn(
     run.view.phase("loading the model")
     start = str(run.checkpoint or base)
     policy, reference = load_policy(recipe, start, base, tokenizer)
+    adapter = policy.adapter
     prompts = PromptStream(splits.train, recipe.output.seed)
     if run.checkpoint:
         policy.restore(run.state)
@@ -104,14 +109,17 @@ def learn(
     run.view.phase("starting the engine")
     with start_engine(
         recipe.rollout,
-        checkpoint=start,
+        checkpoint=base if adapter else start,
         dtype=recipe.model.dtype,
         version=policy.version,
         log_file=run.folder / "engine.log",
         scratch=run.folder,
         seed=recipe.output.seed,
         device=str(policy.device),
+        lora=adapter.lora if adapter else None,
     ) as engine:
+        if adapter and run.checkpoint:  # the engine started from the base
+            engine.update_weights(policy.weights(), policy.version)
         run.view.stage("training", recipe.train.steps, run.done)  # its pace leaves out the engine's start
         probes = [p.token_ids[-PROBE_TOKENS:] for p in splits.train if len(p.token_ids) > 1][:PROBES]
         trainer.train(recipe, run, engine, prompts, probes, scorer, policy, reference, sampling, evaluate)

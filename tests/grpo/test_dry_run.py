@@ -93,6 +93,16 @@ def test_a_checkpoint_on_this_machine(checkpoint):
         )
 
 
+def test_an_adapter_is_shown_and_its_targets_looked_for(checkpoint):
+    given = [*SMALL, "pretrain=null", f"model.path={checkpoint}", "algorithm.kl.coef=0.1"]
+    text = plan(load_recipe("demo", [*given, "model.adapter={kind: dora, rank: 4}"])).to_text()
+    assert "trained      dora of rank 4 on all-linear" in text
+    assert "reference    the model without its adapter, no second copy" in text
+    assert "trained      all weights" in plan(load_recipe("demo", given)).to_text()
+    with pytest.raises(UserError, match=r"'query' matches no linear layer\. Write all-linear, or some of d"):
+        plan(load_recipe("demo", [*given, "model.adapter={targets: [query]}"]))
+
+
 def test_a_chat_template_waits_for_its_tokenizer(checkpoint):
     planned = plan(load_recipe("demo", [*SMALL, "data.template=chat"]))
     assert planned.prompt is None

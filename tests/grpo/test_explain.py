@@ -34,6 +34,12 @@ def test_every_key_has_a_type_and_a_meaning():
         ("data.columns", "mapping", "{}"),
         ("algorithm.kl", "name or mapping", "the preset's"),
         ("pretrain", "section", "none"),
+        ("model.adapter", "section or none", "none"),
+        ("model.adapter.rank", "whole number", "16"),
+        ("model.adapter.alpha", "whole number", "32"),
+        ("model.adapter.kind", "lora | dora", "lora"),
+        ("model.adapter.sync", "merged | adapter", "merged"),
+        ("model.adapter.targets", "list of text", "['all-linear']"),
     ],
 )
 def test_types_and_defaults(key, type_name, default):

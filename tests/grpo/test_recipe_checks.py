@@ -77,3 +77,48 @@ def test_a_local_checkpoint_is_looked_at_with_the_recipe(tmp_path):
         UserError, match=r"command line: model.path: .*config.json is no readable JSON mapping"
     ):
         load_recipe("r1_zero_gsm8k", given)
+
+
+def test_an_adapter_that_the_engine_cannot_apply(tmp_path):
+    text = "model.adapter={kind: dora, sync: adapter, rank: 513}"
+    assert refused(tmp_path, "rollout: {engine: hf}\n", text) == [
+        "command line: model.adapter.sync: vLLM cannot apply dora beside its base. Write merged",
+        "command line: model.adapter.sync: engine hf takes whole weights only. Write merged",
+        "command line: model.adapter.sync: vLLM applies adapters of rank 512 at most, not 513. Write merged",
+    ]
+
+
+def test_adapters_that_work(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(RECIPE)
+    assert load_recipe(path).model.adapter is None
+    plain = load_recipe(path, ["model.adapter={}"]).model.adapter
+    assert (plain.kind, plain.rank, plain.alpha, plain.sync) == ("lora", 16, 32, "merged")
+    assert plain.targets == ["all-linear"]
+    for overrides in (
+        ["model.adapter={kind: dora, rank: 1024, targets: q_proj}", "rollout.engine=hf"],
+        ["model.adapter={rank: 512, targets: [q_proj, v_proj], sync: adapter}"],
+    ):
+        load_recipe(path, overrides)
+
+
+def test_mistakes_in_an_adapter(tmp_path):
+    text = "model.adapter={kind: lorra, rank: 0, alpha: 1.5, targets: [], dropout: 0.1, snc: merged}"
+    assert refused(tmp_path, "", text) == [
+        "command line: model.adapter.kind: 'lorra' is none of lora, dora. Did you mean lora?",
+        "command line: model.adapter.rank: should be at least 1, is 0",
+        "command line: model.adapter.alpha: should be a whole number, is 1.5",
+        "command line: model.adapter.targets: should have at least 1 item(s)",
+        "command line: model.adapter.dropout: unknown key. Keys: kind, rank, alpha, targets, sync",
+        "command line: model.adapter.snc: unknown key. Did you mean sync?",
+    ]
+
+
+def test_a_path_to_an_adapter_says_how_to_merge_it(tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(UserError) as caught:
+        load_recipe("r1_zero_gsm8k", [f"model.path={tmp_path}"])
+    assert str(caught.value) == (
+        f"command line: model.path: {tmp_path} is a PEFT adapter, no whole checkpoint. "
+        f"Merge it into its base first: grpo merge {tmp_path} OUT"
+    )

@@ -219,6 +219,15 @@ def test_the_next_command_is_one_that_is_accepted(interrupted, recipe_of, schedu
     assert again.pretrain is None or again.train.steps == 8
 
 
+def test_after_an_adapters_run_the_next_command_merges_first(recipe_of):
+    recipe = recipe_of("train.schedule=linear", "model.adapter={}")
+    folder = recipe.output.folder
+    merge, train = go_on_command(recipe, 4).split(" && ")
+    assert merge == f"grpo merge {folder}/checkpoints/step-4 {folder}-merged"
+    assert f"model.path={folder}-merged pretrain=null" in train
+    assert go_on_command(recipe_of("model.adapter={}"), 4).endswith("train.steps=8 --resume")
+
+
 def test_mostly_ungraded_completions_stop_the_run(started, scorer, drawn, group_of):
     from dataclasses import replace
 

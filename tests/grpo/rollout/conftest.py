@@ -135,7 +135,7 @@ def start_vllm(tmp_path_factory):
     class FaultyEngine(VllmEngine):
         worker = "rollout_faults.FaultyTaker"
 
-    def start(checkpoint, dtype="float32", context=128, **engine_args):
+    def start(checkpoint, dtype="float32", context=128, lora=None, **engine_args):
         folder = tmp_path_factory.mktemp("engine")
         fault_file = folder / "fault"
         fault_file.write_text("")
@@ -151,6 +151,7 @@ def start_vllm(tmp_path_factory):
                 log_file=folder / "engine.log",
                 scratch=folder,
                 engine_args={"max_num_seqs": 32, **engine_args},
+                lora=lora,
             )
         engine.fault_file, engine.checkpoint = fault_file, checkpoint
         engines.append(engine)

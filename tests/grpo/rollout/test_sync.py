@@ -161,6 +161,8 @@ def test_groups_leave_out_layer_and_expert_numbers():
     ]
     assert parameter_groups(iter(names)) == ["model.layers.mlp.experts.up_proj.weight", "x.w"]
     assert group_of("h.0.ln_1.bias") == "h.ln_1.bias"
+    factors = ["l.0.q_proj.lora_A.default.weight", "l.1.q_proj.lora_B.default.weight"]
+    assert {group_of(name) for name in factors} == {"l.q_proj.lora_AB.default.weight"}
 
 
 def test_compare_names_the_first_and_counts():

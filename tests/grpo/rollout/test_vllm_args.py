@@ -10,6 +10,7 @@ from grpo.recipe import RolloutSection
 from grpo.rollout import vllm_args
 from grpo.rollout.vllm_args import (
     CACHE_BYTES,
+    LORA_RANKS,
     OURS,
     SPACE,
     argument_names,
@@ -21,6 +22,7 @@ from grpo.rollout.vllm_args import (
     start_error,
     token_bytes,
 )
+from grpo.rollout.wire import Lora
 
 pytest.importorskip("vllm")
 
@@ -51,6 +53,30 @@ def test_defaults_on_cpu(checkpoint, monkeypatch):
         "enable_prefix_caching": True,
     }
     assert wanted.items() <= found.items()
+
+
+@pytest.mark.parametrize(("rank", "room"), [(1, 1), (4, 8), (16, 16), (100, 128), (512, 512)])
+def test_room_for_an_adapter(checkpoint, rank, room):
+    lora = Lora(rank, alpha=32, targets=("q_proj", "o_proj"))
+    found = engine_arguments(
+        checkpoint("untied"), dtype="float32", context=128, seed=3, on_cpu=True, overrides={}, lora=lora
+    )
+    assert (found["enable_lora"], found["max_loras"], found["max_lora_rank"]) == (True, 1, room)
+    assert found["lora_target_modules"] == ["q_proj", "o_proj"]
+    assert not any("lora" in name for name in arguments(checkpoint))
+
+
+def test_the_ranks_are_vllms():
+    from typing import get_args
+
+    from vllm.config.lora import MaxLoRARanks
+
+    assert get_args(MaxLoRARanks) == LORA_RANKS
+
+
+def test_a_model_that_takes_no_adapter_is_a_line():
+    error = start_error(ValueError("GPT2LMHeadModel does not support LoRA yet."), {}, on_cpu=True)
+    assert str(error) == "model.adapter.sync: GPT2LMHeadModel does not support LoRA yet. Write merged"
 
 
 def test_the_models_own_context(checkpoint):

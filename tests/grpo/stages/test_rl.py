@@ -75,6 +75,45 @@ def test_a_finished_run_goes_on_with_more_steps_as_if_it_had_been_longer(run, ru
     assert all(torch.equal(parts[name], whole[name]) for name in whole)
 
 
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_an_adapters_run_goes_on_as_if_it_had_been_longer(run, rule, folder, tmp_path, kind):
+    adapter = f"model.adapter={{kind: {kind}, rank: 4}}"
+    more = [rule, adapter, "algorithm.kl.coef=0.01"]
+    run(*more)
+    assert len(list((folder / "checkpoints").glob("step-*/adapter_model.safetensors"))) == 2
+    assert not list((folder / "checkpoints").glob("step-*/model.safetensors"))
+    run(*more, "train.steps=6", resume=True)
+    whole = tmp_path / "whole"
+    run(*more, "train.steps=6", f"output.folder={whole}")
+    ours, theirs = (
+        load_file(one / "checkpoints" / "step-6" / "adapter_model.safetensors") for one in (folder, whole)
+    )
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    rows, others = read_metrics(folder), read_metrics(whole)
+    for row, other in zip(rows[1:], others[1:], strict=True):
+        assert row["policy/kl"] == pytest.approx(other["policy/kl"], abs=1e-6)
+        assert row["mismatch/sync_max"] < 1e-4
+        assert row["grad_norm"] > 0
+    assert rows[1]["policy/kl"] < 1e-6  # it starts as its base
+    assert rows[-1]["policy/kl"] > 1e-4  # and the base is what it is measured against, after a resume too
+
+
+def test_another_adapter_cannot_be_resumed_with(run, rule):
+    run(rule, "model.adapter={rank: 4}", "train.steps=1")
+    for other in ("{rank: 8}", "{rank: 4, alpha: 8}", "null", "{rank: 4, targets: q_proj}"):
+        with pytest.raises(UserError, match=r"was started with other values of model\.adapter"):
+            run(rule, f"model.adapter={other}", "train.steps=2", resume=True)
+
+
+def test_targets_that_match_nothing_stop_a_run_before_anything_is_touched(run, rule, folder):
+    run(rule, "train.steps=1")
+    before = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
+    with pytest.raises(UserError, match=r"'query' matches no linear layer\. Write all-linear, or some of d"):
+        run(rule, "model.adapter={targets: [query]}", overwrite=True)
+    assert sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
+
+
 def test_resuming_a_finished_run_shows_its_summary_again(run, rule, folder):
     first, _ = run(rule)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
