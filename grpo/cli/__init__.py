@@ -24,6 +24,8 @@ COMMANDS = {
     "recipe": ("grpo.cli.recipe", "app"),
     "reward": ("grpo.cli.reward", "reward"),
     "hacking": ("grpo.cli.hacking", "hacking"),
+    "report": ("grpo.cli.report", "report"),
+    "watch": ("grpo.cli.watch", "watch"),
     "doctor": ("grpo.cli.doctor", "doctor"),
 }
 
