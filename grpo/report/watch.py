@@ -33,36 +33,33 @@ def watch(folder: Path, console: Console, every: float = EVERY) -> Snapshot:
     state = state_of(folder)
     snapshot = read_run(folder)
     with view_for(console, snapshot.name, *graders_of(snapshot.recipe)[:1]) as view:
-        drawn = isinstance(view, LiveView)
-        shown = _show(view, snapshot, [] if drawn else snapshot.rows[:-1])  # a log goes on at its end
+        view.stage("training", snapshot.steps, ago=snapshot.seconds)
+        shown = [] if isinstance(view, LiveView) else snapshot.rows[:-1]  # a log goes on at its end
+        shown = _add(view, snapshot, shown)
         while not snapshot.ended:
             time.sleep(every)
             if state == (state := state_of(folder)):
                 continue
             snapshot = read_run(folder)
-            shown = _show(view, snapshot, shown)
+            if not shown or snapshot.rows[: len(shown)] != shown:  # a resumed run has taken steps back
+                view.stage("training", snapshot.steps, ago=snapshot.seconds)
+                shown = []
+            shown = _add(view, snapshot, shown)
     return snapshot
 
 
-def _show(view: View, snapshot: Snapshot, shown: Sequence[Row]) -> Sequence[Row]:
-    """Tells the view what is new; all of it, where a resumed run has taken steps back."""
+def _add(view: View, snapshot: Snapshot, shown: Sequence[Row]) -> Sequence[Row]:
+    """Tells the view the lines that come after those shown; gives all lines."""
     rows = snapshot.rows
-    if rows[: len(shown)] != shown:
-        shown = []
-    if not shown:
-        view.stage("training", snapshot.steps, ago=snapshot.seconds)
     for row in rows[len(shown) :]:
-        metrics = {
-            name: value for name, value in row.items() if isinstance(value, int | float) and name != "step"
-        }
+        step = row["step"]
+        metrics = {name: value for name, value in row.items() if isinstance(value, int | float)}
         held_out = {name: value for name, value in metrics.items() if name.startswith("eval/")}
-        if row["step"]:
-            sample = group_of(snapshot.folder, row["step"]) if row is rows[-1] else None
-            view.step(
-                row["step"], {name: value for name, value in metrics.items() if name not in held_out}, sample
-            )
+        if step:
+            sample = group_of(snapshot.folder, step) if row is rows[-1] else None
+            view.step(step, {name: metrics[name] for name in metrics if name not in held_out}, sample)
         if held_out:
-            view.evaluation(row["step"], held_out)
+            view.evaluation(step, held_out)
     return rows
 
 
