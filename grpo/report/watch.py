@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +47,7 @@ def watch(folder: Path, console: Console, every: float = EVERY) -> Snapshot:
     return snapshot
 
 
-def _add(view: View, snapshot: Snapshot, shown: Sequence[Row]) -> Sequence[Row]:
+def _add(view: View, snapshot: Snapshot, shown: list[Row]) -> list[Row]:
     """Tells the view the lines that come after those shown; gives all lines."""
     rows = snapshot.rows
     for row in rows[len(shown) :]:

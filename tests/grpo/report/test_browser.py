@@ -17,7 +17,8 @@ from grpo.report.serve import Server
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1200,2400",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--window-size=1200,2400",
 )  # fmt: skip
 WAIT = 4000  # milliseconds of the page's own clock
 BLUE, ORANGE = (0x00, 0x72, 0xB2), (240, 120, 20)  # the first curve, and the shade of an improbable token
