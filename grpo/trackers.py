@@ -141,12 +141,17 @@ def check_trackers(names: Sequence[str]) -> None:
         UserError: one is not installed.
     """
     for name in names:
-        if importlib.util.find_spec(name) is None:
+        if not installed(name):
             raise UserError(
                 f"{name} is not installed",
                 "output.trackers",
                 f"Install it by `pip install {name}`, or leave it out",
             )
+
+
+def installed(package: str) -> bool:
+    """Whether a package is there, without loading it."""
+    return importlib.util.find_spec(package) is not None
 
 
 class Trackers:

@@ -2,7 +2,7 @@
 // Line charts in SVG, drawn to the width they have, with a cross-hair that tells the values of a step.
 
 const HEIGHT = 190, LEFT = 46, RIGHT = 8, TOP = 8, BOTTOM = 22;
-const COLOURS = 6;
+const COLOURS = 6, DENSE = 300; // points beyond which a curve is drawn thin
 
 /** An HTML element; text children become text, never markup. */
 function make(tag, attributes = {}, ...children) {
@@ -131,7 +131,7 @@ function plot(svg, panel, curves, steps, width) {
   }
   const marks = only ? [first] : ticks(first, first + span, Math.min(6, width / 70)).filter(Number.isInteger);
   for (const step of marks)
-    parts.push(draw("text", { x: x(step), y: HEIGHT - 6, "text-anchor": "middle" }, String(step)));
+    parts.push(draw("text", { x: x(step), y: HEIGHT - 6, "text-anchor": x(step) > width - 24 ? "end" : "middle" }, String(step)));
   for (const curve of curves) parts.push(...shapes(curve, x, y));
   const cross = draw("line", { class: "cross", y1: TOP, y2: HEIGHT - BOTTOM, visibility: "hidden" });
   svg.replaceChildren(...parts, cross);
@@ -153,7 +153,7 @@ function shapes(curve, x, y) {
     if (value !== null) path += pen + at(index, curve.y);
     pen = value === null ? "M" : "L";
   });
-  if (!ends && path) found.push(group("path", { class: "curve", d: path }));
+  if (!ends && path) found.push(group("path", { class: known.length > DENSE ? "curve dense" : "curve", d: path }));
   if (curve.kind === "held-out" || known.length === 1)
     for (const i of known) found.push(group("circle", { class: "mark", cx: x(curve.x[i]), cy: y(curve.y[i]), r: ends ? 4 : 3 }));
   return found;

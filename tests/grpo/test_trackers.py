@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sqlite3
 import struct
@@ -28,7 +27,7 @@ def needs():
     """needs("wandb"): skips where the package is missing."""
 
     def check(name: str) -> None:
-        if importlib.util.find_spec(name) is None:
+        if not trackers.installed(name):
             pytest.skip(f"needs {name}: pip install --no-deps -r requirements/trackers.txt")
 
     return check
@@ -61,7 +60,7 @@ def test_none_by_default(recipe_of):
 
 
 def test_a_tracker_that_is_not_installed_is_told_at_once(monkeypatch):
-    monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None if name == "wandb" else name)
+    monkeypatch.setattr(trackers, "installed", lambda name: name != "wandb")
     check_trackers(["trackio"])
     with pytest.raises(UserError) as told:
         check_trackers(["trackio", "wandb"])
