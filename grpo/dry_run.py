@@ -19,6 +19,7 @@ from grpo.rows import Item, canonical, read_items
 from grpo.scoring import Scorer
 from grpo.shots import choose_shots, render
 from grpo.templates import Tokenizer, get_template
+from grpo.trackers import check_trackers
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def plan(recipe: Recipe) -> Plan:
             a completion longer than the model's context.
     """
     check_start(recipe.rollout)
+    check_trackers(recipe.output.trackers)
     folder = _local_checkpoint(recipe)
     if folder and (folder / "config.json").is_file():
         check_context(recipe, folder / "config.json")

@@ -29,6 +29,7 @@ FREE = (
     "train.token_budget",
     "eval",
     "output.folder",
+    "output.trackers",
 )
 
 

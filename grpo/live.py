@@ -49,8 +49,8 @@ class LiveView:
         self._begin("", None, 0)
         self._live = Live(console=console, get_renderable=self.render, refresh_per_second=2)
 
-    def _begin(self, name: str, total: int | None, done: int) -> None:
-        self._clock = StageClock(name, total, done)
+    def _begin(self, name: str, total: int | None, done: int, ago: float = 0.0) -> None:
+        self._clock = StageClock(name, total, done, ago)
         self._history: dict[str, list[tuple[float, float]]] = defaultdict(list)
         self._fields: dict[str, list[float]] = defaultdict(list)
         self._set = ""
@@ -65,10 +65,10 @@ class LiveView:
         self._phase = ""
         self._live.stop()
 
-    def stage(self, name: str, total: int | None = None, done: int = 0) -> None:
+    def stage(self, name: str, total: int | None = None, done: int = 0, ago: float = 0.0) -> None:
         """Starts a fresh screen for the stage."""
         with self._lock:
-            self._begin(name, total, done)
+            self._begin(name, total, done, ago)
             self._phase, self._sample = "", None
 
     def phase(self, name: str) -> None:

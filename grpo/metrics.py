@@ -38,14 +38,15 @@ class MetricsLog:
         os.replace(partial, path)
         self._file = path.open("a", encoding="utf-8")
 
-    def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Appends the line of one step."""
+    def write(self, step: int, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Appends the line of one step, and returns those of its values that are finite."""
         row: dict[str, Any] = {"step": step}
         row |= {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         if broken := [name for name, value in metrics.items() if not math.isfinite(value)]:
             row["not_finite"] = broken
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
+        return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
     def close(self) -> None:
         """Closes the file; what was written is already there."""

@@ -289,6 +289,10 @@ class Output(Section):
     seed: int = Field(
         default=0, ge=0, lt=2**32, description="seed of data order, sampling and everything else random"
     )
+    trackers: list[Literal["tensorboard", "wandb", "trackio"]] = Field(
+        default_factory=list,
+        description="experiment trackers that get each line of metrics.jsonl, each by its own client",
+    )
 
 
 class Recipe(Section):

@@ -24,6 +24,7 @@ from grpo.recipe_file import dump_recipe
 from grpo.samples import write_samples
 from grpo.summary import FILE as SUMMARY
 from grpo.summary import print_summary, write_summary
+from grpo.trackers import Trackers
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from eval.run import Evaluation
     from grpo.data import PromptStream
     from grpo.gather import Gathered
+    from grpo.pieces import Pieces
     from grpo.policy import Policy
     from grpo.recipe import Recipe
     from grpo.rollout.engine import RolloutEngine
@@ -52,10 +54,13 @@ class Run:
         recipe: resolved.
         view: told of steps, phases and evaluations.
         checkpoint: the one to go on from; None starts at step 0.
+        pieces: splits a rollout into the texts of its tokens, for the samples.
     """
 
-    def __init__(self, recipe: Recipe, view: View, checkpoint: Path | None) -> None:
-        self.recipe, self.view, self.checkpoint = recipe, view, checkpoint
+    def __init__(
+        self, recipe: Recipe, view: View, checkpoint: Path | None, pieces: Pieces | None = None
+    ) -> None:
+        self.recipe, self.view, self.checkpoint, self._pieces = recipe, view, checkpoint, pieces
         self.folder = Path(recipe.output.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         state = load_state(checkpoint) if checkpoint else {"version": 0, "tokens": 0, "seconds": 0.0}
@@ -66,7 +71,9 @@ class Run:
         self._step_start = time.monotonic()
         self._pending: dict[str, float] = {}
         self._told: set[str] = set()  # rules whose first exception was told
-        self.log = MetricsLog(self.folder, resume_at=self.done if checkpoint else None)
+        resume_at = self.done if checkpoint else None
+        self.trackers = Trackers(recipe, resume_at)
+        self.log = MetricsLog(self.folder, resume_at)
         (self.folder / RECIPE).write_text(dump_recipe(recipe))
         (self.folder / "environment.json").write_text(
             json.dumps(describe(recipe.output.seed), indent=2) + "\n"
@@ -107,7 +114,7 @@ class Run:
         found = faults(groups, scorer.names, step)
         raised = [fault for fault in found if fault.how == "error"]
         if raised and train.on_rule_error == "stop":
-            path = write_samples(self.folder, step, groups, scorer.names)
+            path = self._write_samples(step, groups, scorer)
             raise RunError(
                 str(raised[0]), f"step {step}", f"It is in {path}; train.on_rule_error: stop ends the run."
             )
@@ -121,7 +128,7 @@ class Run:
             )
         ungraded, limit = scorer.metrics(groups)["reward/ungraded"], train.max_ungraded
         if ungraded > limit:
-            path = write_samples(self.folder, step, groups, scorer.names)
+            path = self._write_samples(step, groups, scorer)
             raise RunError(
                 f"{ungraded:.0%} of the completions could not be graded, over the limit of {limit:.0%}; "
                 f"first {found[0]}",
@@ -149,7 +156,7 @@ class Run:
         metrics |= {f"time/{name}": seconds for name, seconds in self._phases.items()}
         metrics |= {"time/step": wall, "throughput/tokens_per_second": metrics["tokens"] / wall}
         metrics |= {"memory/peak_bytes": float(peak_bytes())}
-        write_samples(self.folder, self.done, groups, scorer.names)
+        self._write_samples(self.done, groups, scorer)
         self.view.step(self.done, metrics, groups[step % len(groups)])
         self._phases.clear()
         self._pending |= metrics
@@ -157,8 +164,12 @@ class Run:
         if not self._due():
             self._flush()
 
+    def _write_samples(self, step: int, groups: Sequence[Group], scorer: Scorer) -> Path:
+        return write_samples(self.folder, step, groups, scorer.names, self._pieces)
+
     def _flush(self) -> None:
-        self.log.write(self.done, self._pending)
+        for lost in self.trackers.write(self.done, self.log.write(self.done, self._pending)):
+            self.view.note(lost)
         self._pending = {}
 
     def _due(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grpo.errors import UserError
+from grpo.pieces import Pieces, logprobs_of
 from grpo.types import Group
 
 if TYPE_CHECKING:
@@ -17,25 +18,31 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-def write_samples(folder: Path, step: int, groups: Sequence[Group], names: Sequence[str]) -> Path:
+def write_samples(
+    folder: Path, step: int, groups: Sequence[Group], names: Sequence[str], pieces: Pieces | None = None
+) -> Path:
     """Writes samples/step-000010.parquet, one row a completion, whole or not at all.
 
     Columns: step, prompt_id, sample (the three name a completion), prompt (as rendered), question (the
-    prompt as the data has it, JSON), columns (the data's other columns, JSON), completion, token_ids, answer,
-    finish_reason, tokens (sampled), reward, advantage, mean_logprob (of the sampled tokens under the engine),
-    version (oldest policy version of any sampled token), and for each rule score/<rule>, status/<rule>,
-    extras/<rule> (JSON).
+    prompt as the data has it, JSON), columns (the data's other columns, JSON), completion, token_ids, pieces
+    (text of each token; null without `pieces`), logprobs (of each token under the engine; null where it was
+    not sampled), answer, finish_reason, tokens (sampled), reward, advantage, mean_logprob (of the sampled
+    tokens), version (oldest policy version of any sampled token), and for each rule score/<rule>,
+    status/<rule>, extras/<rule> (JSON).
 
     Args:
         folder: the run folder.
         step: finished rollout steps.
         groups: [P], scored; rewards and advantages may be missing (null).
         names: [K] rule names, in the order of the scores.
+        pieces: splits a rollout into the texts of its tokens.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [_row(step, group, index, names) for group in groups for index in range(len(group.rollouts))]
+    rows = [
+        _row(step, group, index, names, pieces) for group in groups for index in range(len(group.rollouts))
+    ]
     path = folder / "samples" / f"step-{step:06d}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -105,7 +112,8 @@ def _schema(names: Sequence[str]) -> pa.Schema:
 
     fields = {"step": pa.int64(), "prompt_id": pa.string(), "sample": pa.int64()}
     fields |= dict.fromkeys(("prompt", "question", "columns", "completion"), pa.string())
-    fields |= {"token_ids": pa.list_(pa.int32())}
+    fields |= {"token_ids": pa.list_(pa.int32()), "pieces": pa.list_(pa.string())}
+    fields |= {"logprobs": pa.list_(pa.float32())}
     fields |= dict.fromkeys(("answer", "finish_reason"), pa.string())
     fields |= {"tokens": pa.int64()}
     fields |= dict.fromkeys(("reward", "advantage", "mean_logprob"), pa.float64())
@@ -119,7 +127,7 @@ def _schema(names: Sequence[str]) -> pa.Schema:
     return pa.schema(list(fields.items()))
 
 
-def _row(step: int, group: Group, index: int, names: Sequence[str]) -> dict[str, Any]:
+def _row(step: int, group: Group, index: int, names: Sequence[str], pieces: Pieces | None) -> dict[str, Any]:
     rollout, prompt = group.rollouts[index], group.prompt
     sampled = [position for position, drawn in enumerate(rollout.sampled) if drawn]
     row = {
@@ -131,6 +139,8 @@ def _row(step: int, group: Group, index: int, names: Sequence[str]) -> dict[str,
         "columns": _json(dict(prompt.columns)),
         "completion": rollout.text,
         "token_ids": list(rollout.token_ids),
+        "pieces": pieces(rollout) if pieces else None,
+        "logprobs": logprobs_of(rollout),
         "answer": prompt.answer,
         "finish_reason": rollout.finish_reason,
         "tokens": len(sampled),

@@ -40,8 +40,11 @@ class View(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def stage(self, name: str, total: int | None = None, done: int = 0) -> None:
-        """A stage begins: its steps in all (None: not known), and those done already (a resumed run)."""
+    def stage(self, name: str, total: int | None = None, done: int = 0, ago: float = 0.0) -> None:
+        """A stage begins: its steps in all (None: not known), and those done already (a resumed run).
+
+        `ago` are the seconds that it has been going on, where it is only now looked at.
+        """
         ...
 
     def phase(self, name: str) -> None:
@@ -64,9 +67,9 @@ class View(Protocol):
 class StageClock:
     """Steps of a stage, its pace, and the time left at that pace."""
 
-    def __init__(self, name: str, total: int | None, done: int) -> None:
+    def __init__(self, name: str, total: int | None, done: int, ago: float = 0.0) -> None:
         self.name, self.total, self.done = name, total, done
-        self._start, self._first = time.monotonic(), done
+        self._start, self._first = time.monotonic() - ago, done
 
     @property
     def elapsed(self) -> float:
@@ -121,9 +124,9 @@ class PlainView:
     ) -> None:
         return None
 
-    def stage(self, name: str, total: int | None = None, done: int = 0) -> None:
+    def stage(self, name: str, total: int | None = None, done: int = 0, ago: float = 0.0) -> None:
         """Prints the stage's name and number of steps."""
-        self._clock = StageClock(name, total, done)
+        self._clock = StageClock(name, total, done, ago)
         resumed = f", {done} done" if done else ""
         self.note(f"{name}: {total} steps{resumed}" if total else name)
 

@@ -64,7 +64,9 @@ def test_the_wheel_holds_the_packages_and_recipes_and_nothing_else(wheel):
     wanted = {
         path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.py")
     }
-    wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "recipes").glob("*.yaml")}
+    parts = [*(ROOT / "recipes").glob("*.yaml"), *(ROOT / "grpo" / "report").glob("page.*")]
+    parts += (ROOT / "grpo" / "report").glob("*.js")
+    wanted |= {path.relative_to(ROOT).as_posix() for path in parts}
     assert wanted - set(names) == set()
     assert any(name.endswith("/LICENSE") for name in names)
 

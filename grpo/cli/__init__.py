@@ -25,6 +25,8 @@ COMMANDS = {
     "recipe": ("grpo.cli.recipe", "app"),
     "reward": ("grpo.cli.reward", "reward"),
     "hacking": ("grpo.cli.hacking", "hacking"),
+    "report": ("grpo.cli.report", "report"),
+    "watch": ("grpo.cli.watch", "watch"),
     "doctor": ("grpo.cli.doctor", "doctor"),
 }
 
@@ -108,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         app(args=arguments, prog_name="grpo")
     except GrpoError as error:
-        report(error)
+        print_error(error)
         sys.exit(error.exit_code)
     except SystemExit as end:
         if end.code == 130:
@@ -127,7 +129,7 @@ def _how_to_resume(arguments: Sequence[str]) -> str:
     return escape(f"; to go on from the newest checkpoint: grpo {shlex.join(kept)} --resume")
 
 
-def report(error: GrpoError) -> None:
+def print_error(error: GrpoError) -> None:
     """Prints an error to stderr, a line each."""
     from rich.markup import escape
 

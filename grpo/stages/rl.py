@@ -14,6 +14,7 @@ from grpo.errors import UserError
 from grpo.folder import find_checkpoint, move_aside
 from grpo.live import view_for
 from grpo.named_models import MODELS, resolve
+from grpo.pieces import pieces_of
 from grpo.quiet import quieten
 from grpo.recipe_checks import check_context
 from grpo.rollout.vllm_args import check_start
@@ -22,6 +23,7 @@ from grpo.run import Run, is_finished, show_summary
 from grpo.scoring import Scorer
 from grpo.stages.held_out import make_evaluate, protocol_prompts
 from grpo.stages.pretrain import pretrain
+from grpo.trackers import check_trackers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -53,6 +55,7 @@ def train(
     console = console or Console()
     quieten()
     check_start(recipe.rollout)
+    check_trackers(recipe.output.trackers)
     checkpoint = find_checkpoint(recipe, resume=resume, overwrite=overwrite)
     if is_finished(recipe, checkpoint):
         return show_summary(recipe, console)
@@ -76,9 +79,10 @@ def train(
             aside = move_aside(folder) if overwrite else None
             if aside:
                 view.note(f"the old run is now {aside}")
-            run = Run(recipe, view, checkpoint)
+            run = Run(recipe, view, checkpoint, pieces_of(tokenizer))
             evaluate = make_evaluate(recipe, scorer, splits, sets, protocols, sampling)
-            learn(recipe, run, base, tokenizer, scorer, splits, sampling, evaluate)
+            with run.trackers:
+                learn(recipe, run, base, tokenizer, scorer, splits, sampling, evaluate)
     return run.finish(console, graders)
 
 

@@ -47,6 +47,8 @@ def test_every_column_of_every_completion(tmp_path):
         "columns": '{"level": 3, "day": "2024-05-01"}',
         "completion": "é\x1b\n",
         "token_ids": [2, 3, 4],
+        "pieces": None,  # no tokenizer was given
+        "logprobs": [-1.0, None, -2.0],  # the second was not sampled
         "answer": "2",
         "finish_reason": "stop",
         "tokens": 2,

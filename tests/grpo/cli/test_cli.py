@@ -42,6 +42,8 @@ def run(capsys):
         ["recipe", "explain"],
         ["reward"],
         ["hacking"],
+        ["report"],
+        ["watch"],
         ["doctor"],
     ],
 )

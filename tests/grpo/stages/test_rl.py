@@ -13,8 +13,10 @@ from grpo.errors import EngineError, UserError
 from grpo.metrics import read_metrics
 from grpo.recipe import Rule
 from grpo.rows import read_items
+from grpo.samples import read_samples
 from grpo.scoring import Scorer
 from grpo.stages import rl
+from grpo.trackers import TRACKERS
 
 
 @pytest.fixture
@@ -61,6 +63,42 @@ def test_a_run_leaves_what_it_says(run, rule, folder):
         assert (folder / name).stat().st_size
     assert len(list((folder / "samples").glob("*.parquet"))) == 4
     assert f"grpo train {folder}/recipe.yaml train.steps=8 --resume" in shown
+
+
+def test_samples_hold_the_text_and_log_prob_of_each_token(run, rule, folder):
+    run(rule, "train.steps=1")
+    rows = read_samples(folder / "samples" / "step-000001.parquet")
+    assert any(row["completion"] for row in rows)
+    for row in rows:
+        assert "".join(row["pieces"]) == row["completion"]
+        assert len(row["pieces"]) == len(row["logprobs"]) == len(row["token_ids"])
+        assert sum(row["logprobs"]) / len(row["logprobs"]) == pytest.approx(row["mean_logprob"], rel=1e-5)
+
+
+def test_a_tracker_gets_every_line_and_is_closed(run, rule, monkeypatch):
+    told = []
+
+    class Kept:
+        def __init__(self, target):
+            told.append(target.config["output"]["trackers"])
+
+        def write(self, step, metrics):
+            told.append((step, "eval/held-out/mean_length" in metrics))
+
+        def close(self, failed):
+            told.append(failed)
+
+    monkeypatch.setattr("grpo.trackers.installed", lambda name: True)
+    monkeypatch.setitem(TRACKERS, "wandb", Kept)
+    run(rule, "output.trackers=[wandb]")
+    assert told == [["wandb"], (0, True), (1, False), (2, True), (3, False), (4, True), False]
+
+
+def test_a_tracker_that_is_not_there_is_told_before_anything_is_made(run, rule, folder, monkeypatch):
+    monkeypatch.setattr("grpo.trackers.installed", lambda name: False)
+    with pytest.raises(UserError, match="trackio is not installed"):
+        run(rule, "output.trackers=[trackio]")
+    assert not folder.exists()
 
 
 def test_a_finished_run_goes_on_with_more_steps_as_if_it_had_been_longer(run, rule, folder, tmp_path):
