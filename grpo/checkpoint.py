@@ -18,18 +18,22 @@ STATE, SEAL = "trainer.pt", "complete.json"
 def save_checkpoint(root: Path, policy: Policy, state: dict[str, Any]) -> Path:
     """Writes `root/step-N` whole or not at all: into a temporary folder that is renamed when sealed.
 
+    The first rank writes; of a sharded policy every rank must take part.
+
     Args:
         root: the run's checkpoints/ folder.
         policy: its master weights, optimiser state and version (N) are saved.
         state: what else the run needs to go on, by name.
     """
     target, partial = root / f"step-{policy.version}", root / f"step-{policy.version}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    if policy.ranks.first:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
     policy.save(partial)
-    torch.save(
-        {"version": policy.version, "optimizer": policy.optimizer.state_dict(), **state}, partial / STATE
-    )
+    optimizer = policy.optimizer_state()
+    if not policy.ranks.first:
+        return target
+    torch.save({"version": policy.version, "optimizer": optimizer, **state}, partial / STATE)
     sizes = {path.name: path.stat().st_size for path in partial.iterdir()}
     (partial / SEAL).write_text(json.dumps(sizes))
     shutil.rmtree(target, ignore_errors=True)

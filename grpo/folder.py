@@ -27,6 +27,8 @@ FREE = (
     "train.max_ungraded",
     "train.on_rule_error",  # a run that it stopped can go on under another
     "train.token_budget",
+    "train.shard",
+    "rollout.engines",
     "eval",
     "output.folder",
     "output.trackers",

@@ -62,6 +62,32 @@ def gather(
     Raises:
         RunError: no group is left with two rollouts.
     """
+    out = draw(engine, scorer, prompts, samples, sampling, run_seed=run_seed, step=step)
+    return check_gathered(out, len(prompts) * samples, step)
+
+
+def check_gathered(out: Gathered, rollouts: int, step: int) -> Gathered:
+    """`out`, unless of the `rollouts` that were asked for no group is left (RunError)."""
+    if not out.groups:
+        raise RunError(
+            f"no group is left: the engine failed on {out.failed} of {rollouts} rollouts",
+            f"step {step}",
+            "See engine.log.",
+        )
+    return out
+
+
+def draw(
+    engine: RolloutEngine,
+    scorer: Scorer,
+    prompts: Sequence[Prompt],
+    samples: int,
+    sampling: Sampling,
+    *,
+    run_seed: int,
+    step: int,
+) -> Gathered:
+    """`gather`, that may leave no group: a share of the prompts may be all bad luck, or hold none."""
     by_id = {prompt.id: prompt for prompt in prompts}
     waiting = {prompt.id: _Waiting(samples) for prompt in prompts}
     again: dict[tuple[str, int], int] = defaultdict(int)
@@ -89,10 +115,4 @@ def gather(
     out.waited = time.monotonic() - drawn
     out.groups = [scored[prompt.id] for prompt in prompts if prompt.id in scored]
     out.dropped = len(prompts) - len(out.groups)
-    if not out.groups:
-        raise RunError(
-            f"no group is left: the engine failed on {out.failed} of {len(prompts) * samples} rollouts",
-            f"step {step}",
-            "See engine.log.",
-        )
     return out

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from grpo.errors import RunError
+from grpo.parallel.ranks import ALONE, Ranks
 from grpo.segments import common_prefix, places
 from grpo.types import Batch, Chunk, Group, Rollout, Segment, Totals
 
@@ -36,8 +37,12 @@ def pack(
     skip_zero_advantage: bool,
     mask_truncated: bool,
     device: torch.device | str = "cpu",
+    ranks: Ranks = ALONE,
 ) -> list[Batch]:
     """Packs the groups of a step, with their advantages, into one batch an optimiser step.
+
+    Of several ranks each gets its part of every batch, with the totals of the whole, and as many chunks as
+    every other: a rank with fewer gets chunks that predict nothing.
 
     Completions that the engine aborted or failed to draw never count. Completions without a sampled token
     count as sequences and have nothing to train on.
@@ -51,6 +56,7 @@ def pack(
             stay in the totals. Must be False where a KL or entropy term acts on them.
         mask_truncated: leave completions cut at max_tokens out of the loss and of the totals.
         device: where the tensors shall be.
+        ranks: the processes that share the work.
 
     Returns:
         `minibatches` batches; one that has nothing to train on holds no chunk.
@@ -72,8 +78,11 @@ def pack(
         totals = Totals(len(counted), sum(sum(s.rollout.sampled) for s in counted), max_tokens)
         acting = [s for s in counted if s.advantage != 0 or not skip_zero_advantage]
         kept = [s for s in acting if any(s.rollout.sampled)]
-        chunks = tuple(_chunk(filled, device) for filled in _fill(kept, token_budget))
-        batches.append(Batch(chunks, totals))
+        shares = [_fill(dealt, token_budget) for dealt in _deal(kept, ranks.count)]
+        chunks = [_chunk(filled, device) for filled in shares[ranks.rank]]
+        idle = max(map(len, shares)) - len(chunks)
+        chunks += [sequences_chunk([[0]], device)] * idle  # one token, and none after it to predict
+        batches.append(Batch(tuple(chunks), totals))
     return batches
 
 
@@ -154,18 +163,38 @@ def _check_rollout(sequence: _Sequence) -> None:
         raise RunError("the prompt has no token, so nothing predicts the first of its completion", where)
 
 
+def _deal(sequences: Sequence[_Sequence], ranks: int) -> list[list[_Sequence]]:
+    """A part for each rank, with about as many tokens: the largest group first, to who has least."""
+    parts: list[list[_Sequence]] = [[] for _ in range(ranks)]
+    tokens = [0] * ranks
+    for group in sorted(_by_prompt(sequences), key=lambda members: -_tokens(members, 0)):
+        least = tokens.index(min(tokens))
+        parts[least] += group
+        tokens[least] += _tokens(group, 0)
+    return parts
+
+
+def _by_prompt(sequences: Sequence[_Sequence]) -> list[list[_Sequence]]:
+    """The completions of each prompt, longest first."""
+    groups: dict[tuple[int, ...], list[_Sequence]] = {}
+    for sequence in sorted(sequences, key=lambda s: -s.length):
+        groups.setdefault(sequence.rollout.prompt_ids, []).append(sequence)
+    return list(groups.values())
+
+
 def _fill(sequences: Sequence[_Sequence], token_budget: int) -> list[list[_Sequence]]:
     """First fit, the largest group first; a group of more than a budget is cut, and its prompt repeated.
 
     The completions of a group follow each other, longest first.
     """
-    groups: dict[tuple[int, ...], list[_Sequence]] = {}
-    for sequence in sorted(sequences, key=lambda s: -s.length):
-        groups.setdefault(sequence.rollout.prompt_ids, []).append(sequence)
-    common = common_prefix(list(groups))
+    groups = _by_prompt(sequences)
+    prompts = [members[0].rollout.prompt_ids for members in groups]
+    common = common_prefix(prompts)
     empty = token_budget - common
     parts = [
-        part for prompt, members in groups.items() for part in _cut(members, empty - (len(prompt) - common))
+        part
+        for prompt, members in zip(prompts, groups, strict=True)
+        for part in _cut(members, empty - (len(prompt) - common))
     ]
     bins: list[list[_Sequence]] = []
     room: list[int] = []

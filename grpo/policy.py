@@ -24,6 +24,16 @@ from grpo.attention import NAME, packed_forward, register
 from grpo.errors import RunError, UserError
 from grpo.logprobs import tiled_logprobs
 from grpo.packing import sequences_chunk
+from grpo.parallel.ranks import ALONE, Ranks
+from grpo.parallel.shards import (
+    gathered,
+    is_sharded,
+    own_part,
+    restore_optimizer,
+    shard,
+    sum_gradients,
+    whole,
+)
 from grpo.recipe import Model, Recipe, Train
 from grpo.types import Chunk
 
@@ -34,7 +44,7 @@ LOGITS_WITHIN = 1e-2  # nats: float32 rounding of a deep model stays below
 class TokenLogprobs(nn.Module):
     """A causal LM whose forward gives the log-prob and entropy of each completion token of a chunk.
 
-    One module with one forward, so that data-parallel wrappers see every pass.
+    One module with one forward, so that sharding, which hangs on modules' calls, sees every pass.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -57,8 +67,12 @@ class TokenLogprobs(nn.Module):
 class Reference:
     """The frozen model that the KL term pulls towards."""
 
-    def __init__(self, model: PreTrainedModel, accelerator: Accelerator, temperature: float) -> None:
+    def __init__(
+        self, model: PreTrainedModel, accelerator: Accelerator, temperature: float, sharded: bool = False
+    ) -> None:
         module = TokenLogprobs(model.requires_grad_(False))
+        if sharded:
+            shard(module, model, accelerator.device)
         self._module = accelerator.prepare_model(module, evaluation_mode=True)
         self._temperature = temperature
 
@@ -96,13 +110,22 @@ class Policy:
         recipe: Recipe,
         accelerator: Accelerator,
         adapter: Adapter | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self.ranks = ranks
         self.model, self.tokenizer, self.version = model, tokenizer, 0
         self.adapter = adapter
         self.device = accelerator.device
         self._accelerator, self._dtype = accelerator, DTYPES[recipe.model.dtype]
         self._temperature, self._entropy_grad = recipe.rollout.temperature, recipe.algorithm.entropy != 0
         self._train = recipe.train
+        module = TokenLogprobs(model)
+        if is_sharded(recipe, ranks):
+            check_logits(model, torch.device("cpu"))  # whole, as no rank's device may be able to hold it
+            shard(module, model, self.device)
+        else:
+            with adapter.checkable() if adapter else nullcontext():
+                check_logits(model.to(self.device), self.device)
         optimizer = torch.optim.AdamW(
             [parameter for parameter in model.parameters() if parameter.requires_grad],
             lr=recipe.train.lr,
@@ -110,9 +133,9 @@ class Policy:
             weight_decay=recipe.train.weight_decay,
             fused=True,
         )
-        self._module, self.optimizer = accelerator.prepare(TokenLogprobs(model), optimizer)
-        with adapter.checkable() if adapter else nullcontext():
-            check_logits(self)
+        # without accelerate's data-parallel wrapper, which would average gradients: they are to be summed
+        self._module = accelerator.prepare_model(module, evaluation_mode=True)
+        self.optimizer = accelerator.prepare_optimizer(optimizer)
 
     def logprobs(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
         """Log-prob and entropy [T] of the chunk's completion tokens, at logits / temperature."""
@@ -135,7 +158,8 @@ class Policy:
         lr = lr_at(step, self._train)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        norm = self._accelerator.clip_grad_norm_(self.model.parameters(), self._train.max_grad_norm)
+        sum_gradients(self.model.parameters(), self.ranks)
+        norm = whole(self._accelerator.clip_grad_norm_(self.model.parameters(), self._train.max_grad_norm))
         if not torch.isfinite(norm):
             raise RunError(
                 "the gradient is not finite",
@@ -149,21 +173,23 @@ class Policy:
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Every weight by its checkpoint name, in the engine's type; tied heads are left out.
 
-        An adapter alone by PEFT's names, where the recipe has it sent so.
+        An adapter alone by PEFT's names, where the recipe has it sent so. Sharded ones are gathered one by
+        one, so every rank must go through all of them.
         """
         if self.adapter:
             yield from self.adapter.weights(self._dtype)
             return
-        tied = getattr(self.model, "all_tied_weights_keys", None) or {}
-        state = {name: p.detach() for name, p in self.model.state_dict().items() if name not in tied}
-        for name, tensor in revert_weight_conversion(self.model, state).items():
-            yield name, tensor.to(self._dtype) if tensor.is_floating_point() else tensor
+        for name, tensor in revert_weight_conversion(self.model, self._state()).items():
+            yield name, whole(tensor.to(self._dtype) if tensor.is_floating_point() else tensor)
 
     def named_masters(self) -> Iterator[tuple[str, Tensor]]:
-        """The trainable float32 master weights, by parameter name; mutable under no_grad."""
+        """The trainable float32 master weights, by parameter name; mutable under no_grad.
+
+        Of a sharded one, this rank's part, which may be empty.
+        """
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
-                yield name, parameter
+                yield name, own_part(parameter)
 
     @torch.no_grad()
     def sequence_logprobs(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
@@ -175,15 +201,30 @@ class Policy:
     def restore(self, state: dict[str, Any]) -> None:
         """Takes version and optimiser state from a checkpoint's state; its weights are loaded already."""
         self.version = int(state["version"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        restore_optimizer(self.optimizer, state["optimizer"])
 
     def save(self, folder: Path) -> None:
-        """Writes master weights in transformers format, or the adapter in PEFT's, and the tokenizer."""
+        """Writes master weights in transformers format, or the adapter in PEFT's, and the tokenizer.
+
+        The first rank does, all ranks' parts.
+        """
+        state = {} if self.adapter else gathered(self._state(), keep=self.ranks.first)
+        if not self.ranks.first:
+            return
         if self.adapter:
             self.adapter.save(folder)
         else:
-            self.model.save_pretrained(folder)
+            self.model.save_pretrained(folder, state_dict=state)
         self.tokenizer.save_pretrained(folder)
+
+    def _state(self) -> dict[str, Tensor]:
+        tied = getattr(self.model, "all_tied_weights_keys", None) or {}
+        return {name: p.detach() for name, p in self.model.state_dict().items() if name not in tied}
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """The whole optimiser state, on the first rank; every rank takes part."""
+        state: dict[str, Any] = gathered(self.optimizer.state_dict(), keep=self.ranks.first)
+        return state
 
 
 def lr_at(step: int, train: Train) -> float:
@@ -202,15 +243,13 @@ def make_accelerator(model: Model) -> Accelerator:
     """The process's device and precision, in accelerate's terms.
 
     Raises:
-        UserError: started as one of several processes.
+        UserError: the recipe wants a GPU and there is none.
     """
     AcceleratorState._reset_state(reset_partial_state=True)  # a second run of a process may compute otherwise
     accelerator = Accelerator(
         cpu=model.device == "cpu" or not torch.cuda.is_available(),
         mixed_precision="bf16" if model.dtype == "bfloat16" else "no",
     )
-    if accelerator.num_processes > 1:
-        raise UserError(f"started as {accelerator.num_processes} processes", "torchrun", "Start one process.")
     if model.device == "cuda" and accelerator.device.type != "cuda":
         raise UserError(
             "no CUDA device is visible", "model.device", "Write auto or cpu, or see `grpo doctor`."
@@ -244,7 +283,11 @@ def load_model(path: str | Path, dtype: torch.dtype, train: Train) -> PreTrained
 
 
 def load_policy(
-    recipe: Recipe, checkpoint: str | Path, base: str | Path, tokenizer: PreTrainedTokenizerBase
+    recipe: Recipe,
+    checkpoint: str | Path,
+    base: str | Path,
+    tokenizer: PreTrainedTokenizerBase,
+    ranks: Ranks = ALONE,
 ) -> tuple[Policy, Reference | None]:
     """The policy from `checkpoint` (the base, or the one resumed from), and the reference from `base`.
 
@@ -257,19 +300,22 @@ def load_policy(
         adapter = Adapter(model, spec, recipe.output.seed)
         if str(checkpoint) != str(base):
             adapter.load(Path(checkpoint))
-        policy = Policy(model, tokenizer, recipe, accelerator, adapter)
+        policy = Policy(model, tokenizer, recipe, accelerator, adapter, ranks)
     else:
-        policy = Policy(load_model(checkpoint, torch.float32, recipe.train), tokenizer, recipe, accelerator)
+        model = load_model(checkpoint, torch.float32, recipe.train)
+        policy = Policy(model, tokenizer, recipe, accelerator, ranks=ranks)
     if not recipe.algorithm.kl.options.get("coef"):
         return policy, None
     if policy.adapter:
         return policy, AdapterOff(policy)
     frozen = load_model(base, DTYPES[recipe.model.dtype], Train())
-    return policy, Reference(frozen, accelerator, recipe.rollout.temperature)
+    return policy, Reference(
+        frozen, accelerator, recipe.rollout.temperature, sharded=is_sharded(recipe, ranks)
+    )
 
 
 @torch.no_grad()
-def check_logits(policy: Policy) -> None:
+def check_logits(model: PreTrainedModel, device: torch.device) -> None:
     """Compares our packed, tiled log-probs with the model's own forward on two short random sequences.
 
     An architecture that scales or caps its logits, or whose attention we do not reproduce, would otherwise
@@ -279,21 +325,21 @@ def check_logits(policy: Policy) -> None:
         UserError: they differ by more than rounding.
     """
     generator = torch.Generator().manual_seed(0)
-    vocabulary = policy.model.config.get_text_config().vocab_size
+    vocabulary = model.config.get_text_config().vocab_size
     sequences = [torch.randint(vocabulary, (n,), generator=generator).tolist() for n in (9, 5)]
-    chunk = sequences_chunk(sequences, policy.device)
-    ours, _ = TokenLogprobs(policy.model)(chunk, 1.0)  # not the prepared module: float32 in either precision
-    policy.model.set_attn_implementation("eager")
+    chunk = sequences_chunk(sequences, device)
+    ours, _ = TokenLogprobs(model)(chunk, 1.0)  # not the prepared module: float32 in either precision
+    model.set_attn_implementation("eager")
     theirs = []
     for ids in sequences:
-        tokens = torch.tensor([ids], device=policy.device)
-        logits = policy.model(tokens, use_cache=False).logits[0, :-1].float()
+        tokens = torch.tensor([ids], device=device)
+        logits = model(tokens, use_cache=False).logits[0, :-1].float()
         theirs.append(logits.log_softmax(-1).gather(1, tokens[0, 1:, None])[:, 0])
-    policy.model.set_attn_implementation(NAME)
+    model.set_attn_implementation(NAME)
     worst = float((ours - torch.cat(theirs)).abs().max())
     if not worst <= LOGITS_WITHIN:
         raise UserError(
-            f"{type(policy.model).__name__} itself gives other log-probs than we do, {worst:.3g} apart",
+            f"{type(model).__name__} itself gives other log-probs than we do, {worst:.3g} apart",
             "model.path",
             "This architecture changes its logits or attention in a way the trainer does not reproduce.",
         )

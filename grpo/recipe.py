@@ -158,6 +158,11 @@ class RolloutSection(Section):
         ge=2,
         description="engine's longest sequence, tokens; the model's own when left out",
     )
+    engines: Literal["per_rank", "shared"] = Field(
+        default="per_rank",
+        description="of several processes: an engine each, which draws its share of the prompts, or the "
+        "first one's engine for all",
+    )
     engine_args: dict[str, Any] = Field(
         default_factory=dict, description="passed through to vLLM's engine as they are"
     )
@@ -237,6 +242,11 @@ class Train(Section):
     max_grad_norm: float = Field(default=1.0, gt=0, description="gradient norm is clipped to this")
     gradient_checkpointing: bool = Field(
         default=False, description="recompute activations in the backward pass"
+    )
+    shard: Literal["none", "fsdp2"] = Field(
+        default="none",
+        description="of several processes: each holds the whole model, or its part of weights, gradients "
+        "and optimiser state (FSDP2)",
     )
     max_ungraded: float = Field(
         default=0.2,

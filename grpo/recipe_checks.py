@@ -54,10 +54,12 @@ def check_combinations(sections: Mapping[str, Any], tree: Tree) -> None:
         (_one_base, ("model", "pretrain")),
         (_checkpoint, ("model",)),
         (_adapter, ("model", "rollout")),
+        (_sharded_adapter, ("model", "train")),
         (_named, ("model",)),
         (_context, ("model", "rollout")),
         (_decoder, ("pretrain",)),
         (_lengths, ("rollout",)),
+        (_budget, ("rollout", "train")),
         (_engine_args, ("rollout",)),
         (_small_context, ("rollout", "pretrain")),
         (_minibatches, ("train",)),
@@ -144,6 +146,11 @@ def _adapter(model: Any, rollout: Any) -> Iterator[Problem]:
         )
 
 
+def _sharded_adapter(model: Any, train: Any) -> Iterator[Problem]:
+    if model.adapter and train.shard == "fsdp2":
+        yield ("train", "shard"), "adapters are trained whole, on every process", "Write none"
+
+
 def _named(model: Any) -> Iterator[Problem]:
     for key, what, instead in model_problems(model):
         yield ("model", key), what, instead
@@ -170,6 +177,15 @@ def _lengths(rollout: Any) -> Iterator[Problem]:
             ("rollout", "max_tokens"),
             f"{rollout.max_tokens} leaves no room for a prompt in a context of {rollout.context}",
             "Use fewer, or raise rollout.context",
+        )
+
+
+def _budget(rollout: Any, train: Any) -> Iterator[Problem]:
+    if train.token_budget <= rollout.max_tokens:
+        yield (
+            ("train", "token_budget"),
+            f"{train.token_budget} cannot hold a completion of {rollout.max_tokens} tokens and its prompt",
+            "Raise it, or lower rollout.max_tokens",
         )
 
 

@@ -19,6 +19,7 @@ from grpo.errors import RunError
 from grpo.faults import faults, settle
 from grpo.folder import ENDS, RECIPE, go_on_command
 from grpo.metrics import MetricsLog, step_metrics
+from grpo.parallel.ranks import ALONE, Ranks
 from grpo.protocols import Measured, own_name, read_protocols
 from grpo.recipe_file import dump_recipe
 from grpo.samples import write_samples
@@ -55,16 +56,22 @@ class Run:
         view: told of steps, phases and evaluations.
         checkpoint: the one to go on from; None starts at step 0.
         pieces: splits a rollout into the texts of its tokens, for the samples.
+        ranks: the processes of the run, of which this is the first.
     """
 
     def __init__(
-        self, recipe: Recipe, view: View, checkpoint: Path | None, pieces: Pieces | None = None
+        self,
+        recipe: Recipe,
+        view: View,
+        checkpoint: Path | None,
+        pieces: Pieces | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.recipe, self.view, self.checkpoint, self._pieces = recipe, view, checkpoint, pieces
+        self.recipe, self.view, self.checkpoint = recipe, view, checkpoint
+        self._pieces, self.ranks = pieces, ranks
         self.folder = Path(recipe.output.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        state = load_state(checkpoint) if checkpoint else {"version": 0, "tokens": 0, "seconds": 0.0}
-        self.state: dict[str, Any] = state
+        self.state = state = start_state(checkpoint)
         self.done, self.tokens = int(state["version"]), int(state["tokens"])
         self._seconds_before, self._start = float(state["seconds"]), time.monotonic()
         self._phases: dict[str, float] = defaultdict(float)
@@ -76,7 +83,7 @@ class Run:
         self.log = MetricsLog(self.folder, resume_at)
         (self.folder / RECIPE).write_text(dump_recipe(recipe))
         (self.folder / "environment.json").write_text(
-            json.dumps(describe(recipe.output.seed), indent=2) + "\n"
+            json.dumps(describe(recipe.output.seed) | {"processes": ranks.count}, indent=2) + "\n"
         )
 
     @property
@@ -155,7 +162,7 @@ class Run:
         metrics["time/reward"] = gathered.waited
         metrics |= {f"time/{name}": seconds for name, seconds in self._phases.items()}
         metrics |= {"time/step": wall, "throughput/tokens_per_second": metrics["tokens"] / wall}
-        metrics |= {"memory/peak_bytes": float(peak_bytes())}
+        metrics |= {"memory/peak_bytes": float(max(self.ranks.exchange(peak_bytes())))}
         self._write_samples(self.done, groups, scorer)
         self.view.step(self.done, metrics, groups[step % len(groups)])
         self._phases.clear()
@@ -220,12 +227,20 @@ class Run:
 
     def save_if_due(self, policy: Policy, prompts: PromptStream) -> None:
         """Saves a checkpoint every train.save_every steps and at the end."""
-        if self.done % self.recipe.train.save_every and self.done != self.recipe.train.steps:
+        if not self._save_due():
             return
         state = {"tokens": self.tokens, "seconds": self.seconds, "prompts": prompts.state()}
         root = self.folder / "checkpoints"
         save_checkpoint(root, policy, state)
         prune(root, self.recipe.train.keep)
+
+    def _save_due(self) -> bool:
+        return self.done % self.recipe.train.save_every == 0 or self.done == self.recipe.train.steps
+
+
+def start_state(checkpoint: Path | None) -> dict[str, Any]:
+    """The state that a run starts from: a checkpoint's, or that of step 0."""
+    return load_state(checkpoint) if checkpoint else {"version": 0, "tokens": 0, "seconds": 0.0}
 
 
 def is_finished(recipe: Recipe, checkpoint: Path | None) -> bool:

@@ -1,11 +1,15 @@
-"""Running metrics of one update: means over tokens, peaks and totals over all its chunks.
+"""Running metrics of one update: means over tokens, peaks and totals over all its chunks, of every rank.
 
 Values stay on their device, without gradient, until they are read: a metric costs no wait for the device.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
+
+from grpo.parallel.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,10 +51,23 @@ class Tally:
         value = value.detach().double()
         self._totals[name] = self._totals[name] + value if name in self._totals else value
 
-    def values(self) -> dict[str, float]:
-        """Every metric that received data, by name. A mean whose weights sum to 0 is left out."""
-        weights = {name: float(weight) for name, weight in self._weights.items()}
-        found = {name: float(self._sums[name]) / weight for name, weight in weights.items() if weight}
-        found.update({name: float(highest) for name, highest in self._peaks.items()})
-        found.update({name: float(total) / self._optimiser_steps for name, total in self._totals.items()})
+    def values(self, ranks: Ranks = ALONE) -> dict[str, float]:
+        """Every metric that some rank has data of, by name. A mean whose weights sum to 0 is left out."""
+        own = [
+            {name: float(value) for name, value in values.items()}
+            for values in (self._sums, self._weights, self._peaks, self._totals)
+        ]
+        sums, weights, peaks, totals = (_by_name(parts) for parts in zip(*ranks.exchange(own), strict=True))
+        found = {name: sum(sums[name]) / weight for name in sums if (weight := sum(weights[name]))}
+        found.update({name: max(highest) for name, highest in peaks.items()})
+        found.update({name: sum(total) / self._optimiser_steps for name, total in totals.items()})
         return found
+
+
+def _by_name(parts: Iterable[Mapping[str, float]]) -> dict[str, list[float]]:
+    """Values of each name, of the ranks that have one."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for part in parts:
+        for name, value in part.items():
+            found[name].append(value)
+    return found

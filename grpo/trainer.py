@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from grpo.credit import with_advantages
-from grpo.gather import gather
 from grpo.losses.objective import objective
 from grpo.packing import pack, with_old_logprobs
+from grpo.parallel.draw import gather_together
 from grpo.rollout.engine import sample_seed
 from grpo.rollout.sync import Sync
 from grpo.tally import Tally
@@ -48,14 +48,16 @@ def train(
     `probes` are the token sequences that the sync check compares log-probs on.
     """
     seed = recipe.output.seed
-    sync = Sync(engine, policy, probes, recipe.model.dtype)
+    sync = Sync(engine, policy, probes, recipe.model.dtype, policy.ranks)
     run.note_metrics(sync.start())
     run.evaluate_if_due(evaluate, engine)
     for step in run.steps_left():
         scorer.trainer_state = {"global_step": step, "max_steps": recipe.train.steps}
         with run.phase("rollout"):
             taken, size = prompts.take(recipe.train.prompts_per_step), recipe.rollout.group_size
-            gathered = gather(engine, scorer, taken, size, sampling, run_seed=seed, step=step)
+            gathered = gather_together(
+                policy.ranks, engine, scorer, taken, size, sampling, run_seed=seed, step=step
+            )
         graded = run.check_graded(scorer, gathered)
         control = sample_seed(seed, step, "shuffle", 0) if recipe.train.shuffle_rewards else None
         groups = with_advantages(graded, recipe.algorithm, scorer.weights, control)
@@ -71,7 +73,7 @@ def train(
 def update(
     policy: Policy, reference: Reference | None, groups: Sequence[Group], recipe: Recipe, step: int
 ) -> dict[str, float]:
-    """One rollout step's optimiser steps; the policy comes out one version later.
+    """One rollout step's optimiser steps; the policy comes out one version later, the same on every rank.
 
     Completions with zero advantage are left out of the forward pass, but stay in the normaliser, unless
     KL or entropy acts on them too.
@@ -85,6 +87,7 @@ def update(
         skip_zero_advantage=reference is None and not algorithm.entropy,
         mask_truncated=algorithm.truncated == "mask",
         device=policy.device,
+        ranks=policy.ranks,
     )
     terms: dict[str, float] = {}
     for batch in with_old_logprobs(batches, policy.logprobs):
@@ -95,4 +98,4 @@ def update(
         if batch.chunks:
             terms |= policy.step(step)
     policy.version = step + 1
-    return terms | tally.values()
+    return terms | tally.values(policy.ranks)

@@ -8,14 +8,18 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator, MutableMapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from grpo.errors import GrpoError
+from grpo.errors import GrpoError, UserError
+from grpo.parallel.ending import turn
+from grpo.parallel.launch import local_count, process_count
 
 # name: module and the function or Typer app in it
 COMMANDS = {
@@ -93,6 +97,7 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def grpo(
+    context: typer.Context,
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version")
     ] = False,
@@ -101,6 +106,9 @@ def grpo(
 
     Example: [bold]grpo train demo[/]
     """
+    if process_count() > 1 and context.invoked_subcommand != "train":
+        started = f"{context.invoked_subcommand} was started as {process_count()} processes"
+        raise UserError(started, "torchrun", "Only train runs in several; start grpo itself.")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -110,13 +118,32 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         app(args=arguments, prog_name="grpo")
     except GrpoError as error:
-        print_error(error)
-        sys.exit(error.exit_code)
+        _end(error.exit_code, partial(print_error, error))
     except SystemExit as end:
-        if end.code == 130:
-            _say(f"[yellow]interrupted[/]{_how_to_resume(arguments or sys.argv[1:])}")
-        raise
+        _end(end.code, partial(_interrupted, arguments or sys.argv[1:]) if end.code == 130 else None)
+    except Exception:
+        if process_count() == 1:
+            raise
+        _end(1, traceback.print_exc)
     sys.exit(0)
+
+
+def _end(code: Any, tell: Callable[[], object] | None) -> NoReturn:
+    """Ends the process; of several, the first to fail tells why and the others end with its code."""
+    tell = tell or (lambda: None)
+    if process_count() == 1 or not code:
+        tell()
+        sys.exit(code)
+    with turn(code) as (first, code):
+        if first:
+            tell()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # an exchange that never ends must not hold it up
+
+
+def _interrupted(arguments: Sequence[str]) -> None:
+    _say(f"[yellow]interrupted[/]{_how_to_resume(arguments)}")
 
 
 def _how_to_resume(arguments: Sequence[str]) -> str:
@@ -126,7 +153,9 @@ def _how_to_resume(arguments: Sequence[str]) -> str:
     if not arguments or arguments[0] != "train" or "--dry-run" in arguments:
         return ""
     kept = [argument for argument in arguments if argument not in ("--overwrite", "--resume")]
-    return escape(f"; to go on from the newest checkpoint: grpo {shlex.join(kept)} --resume")
+    several = process_count() > 1
+    command = f"torchrun --nproc-per-node {local_count()} -m grpo" if several else "grpo"
+    return escape(f"; to go on from the newest checkpoint: {command} {shlex.join(kept)} --resume")
 
 
 def print_error(error: GrpoError) -> None:

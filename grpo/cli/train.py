@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from grpo.errors import UserError
+from grpo.parallel.launch import process_count, process_rank
+
+if TYPE_CHECKING:
+    from grpo.recipe import Recipe
 
 
 def train(
@@ -42,28 +46,40 @@ def train(
     [bold]grpo train demo --resume[/]
 
     [bold]grpo train demo --seeds 0,1,2[/]
+
+    [bold]torchrun --nproc-per-node 2 -m grpo train demo[/]
     """
+    from grpo.parallel.ranks import check_processes
     from grpo.recipe_file import load_recipe
-    from grpo.stages.seeds import parse_seeds
 
     if resume and overwrite:
         raise UserError("--resume and --overwrite exclude each other", "command line", "Give one of them")
-    several = parse_seeds(seeds) if seeds is not None else []
     read = load_recipe(recipe, overrides or ())
+    check_processes(read, process_count())
+    if seeds is not None and process_count() > 1:
+        raise UserError("--seeds runs one process at a time", "torchrun", "Start grpo train without it")
     if dry_run:
-        from grpo.dry_run import plan
-
-        planned = plan(read)
-        typer.echo(json.dumps(planned.to_json(), ensure_ascii=False) if as_json else planned.to_text())
+        if process_rank() == 0:
+            _show_plan(read, as_json)
         return
-    from grpo.stages import rl
-    from grpo.stages.seeds import train_seeds
-
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        summary: Any = (
-            rl.train(read, resume=resume, overwrite=overwrite)
-            if seeds is None
-            else train_seeds(read, several, overwrite=overwrite)
-        )
-    if as_json:
+        summary = _train(read, seeds, resume=resume, overwrite=overwrite)
+    if as_json and process_rank() == 0:
         typer.echo(json.dumps(summary, ensure_ascii=False))
+
+
+def _show_plan(recipe: Recipe, as_json: bool) -> None:
+    from grpo.dry_run import plan
+
+    planned = plan(recipe)
+    typer.echo(json.dumps(planned.to_json(), ensure_ascii=False) if as_json else planned.to_text())
+
+
+def _train(recipe: Recipe, seeds: str | None, *, resume: bool, overwrite: bool) -> Any:
+    """The summary of the run, or of the runs of all seeds."""
+    from grpo.stages import rl
+    from grpo.stages.seeds import parse_seeds, train_seeds
+
+    if seeds is None:
+        return rl.train(recipe, resume=resume, overwrite=overwrite)
+    return train_seeds(recipe, parse_seeds(seeds), overwrite=overwrite)

@@ -16,6 +16,7 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Protocol
 
 from grpo.errors import SyncError
+from grpo.parallel.ranks import ALONE, Ranks
 from grpo.rollout.transfer import checksum
 
 if TYPE_CHECKING:
@@ -72,11 +73,19 @@ class Sync:
         policy: the trainer's side.
         probes: a few short token sequences of two tokens or more.
         dtype: of the engine's weights, "float32" or "bfloat16".
+        ranks: the processes that hold `policy`, each with its own view of an engine; all of them check, at
+            the same time, and each judges the worst that any of them found.
     """
 
     def __init__(
-        self, engine: RolloutEngine, policy: SyncedPolicy, probes: Sequence[Sequence[int]], dtype: str
+        self,
+        engine: RolloutEngine,
+        policy: SyncedPolicy,
+        probes: Sequence[Sequence[int]],
+        dtype: str,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self._ranks = ranks
         self._engine, self._policy, self._probes, self._dtype = engine, policy, probes, dtype
         self._limit = LIMIT[dtype]
         self._masters: dict[str, Tensor] = {}
@@ -139,6 +148,8 @@ class Sync:
 
         received = self._engine.update_weights(outgoing(), version=self._policy.version)
         compare(sent, received)
+        for rank, other in enumerate(self._ranks.exchange(sent)):
+            compare_ranks(sent, other, rank)
         return sent
 
     def _follow(self, noise: Agreement) -> int:
@@ -170,7 +181,7 @@ class Sync:
         """
         for scale in SCALES:
             with self._perturbed({group: scale}):
-                movement = difference(base, self._policy.sequence_logprobs(self._probes)).mean
+                movement = self._worst(difference(base, self._policy.sequence_logprobs(self._probes))).mean
             if movement >= wanted:
                 return scale, movement
         return None
@@ -204,7 +215,12 @@ class Sync:
                 tensor.detach().copy_(original)
 
     def _agreement(self) -> Agreement:
-        return difference(self._policy.sequence_logprobs(self._probes), self._engine.logprobs(self._probes))
+        ours = self._policy.sequence_logprobs(self._probes)
+        return self._worst(difference(ours, self._engine.logprobs(self._probes)))
+
+    def _worst(self, found: Agreement) -> Agreement:
+        every = self._ranks.exchange(found)
+        return Agreement(max(one.mean for one in every), max(one.max for one in every))
 
     def _judge(self, found: Agreement) -> None:
         if not found.mean <= self._limit:
@@ -254,6 +270,16 @@ def compare(sent: Mapping[str, str], received: Mapping[str, str]) -> None:
         )
 
 
+def compare_ranks(sent: Mapping[str, str], other: Mapping[str, str], rank: int) -> None:
+    """Checksums of what two ranks sent, by tensor name; SyncError where they hold different weights."""
+    if wrong := [name for name in sent if other.get(name) != sent[name]]:
+        raise SyncError(
+            f"the processes hold different weights: {wrong[0]} of rank {rank} ({len(wrong)} of {len(sent)} "
+            "tensors)",
+            "weight sync",
+        )
+
+
 def _metrics(found: Agreement) -> dict[str, float]:
     return {"mismatch/sync_mean": found.mean, "mismatch/sync_max": found.max}
 
@@ -267,7 +293,7 @@ def _sample(tensor: Tensor) -> Tensor:
 def _median_moved(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> float:
     """Share of elements that differ, as the median over tensors: some rightly rest (unused embeddings)."""
     kept = [(tensor, before[name]) for name, tensor in now.items() if name in before]
-    shares = [float((new != old).float().mean()) for new, old in kept]
+    shares = [float((new != old).float().mean()) for new, old in kept if new.numel()]
     return median(shares) if shares else 1.0
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grpo.errors import EngineError
+from grpo.parallel.launch import child_environment
 from grpo.rollout.engine import RolloutEngine
 from grpo.rollout.process import Child
 from grpo.rollout.transfer import pack
@@ -73,7 +74,9 @@ class VllmEngine(RolloutEngine):
         self._open: dict[int, Request] = {}
         self._submitted = 0
         self._arrived: deque[Rollout] = deque()
-        self._child = Child("grpo.rollout.vllm_child", log_file, {**UNLESS_SET, **os.environ, **ALWAYS})
+        self._child = Child(
+            "grpo.rollout.vllm_child", log_file, {**UNLESS_SET, **child_environment(os.environ), **ALWAYS}
+        )
         try:
             self._child.send(
                 Start(checkpoint, dtype, context, seed, dict(engine_args or {}), self.worker, lora)

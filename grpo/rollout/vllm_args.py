@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from grpo.errors import UserError
 from grpo.nearest import suggest
+from grpo.parallel.launch import local_count
 from grpo.recipe import RolloutSection
 from grpo.rollout.memory import free_memory, size
 from grpo.rollout.wire import Lora
@@ -105,7 +106,8 @@ def engine_arguments(
     }
     if "kv_cache_memory_bytes" not in overrides and cache_space() is None:
         token, sequences = token_bytes(config, WIDTHS[dtype]), arguments["max_num_seqs"]
-        arguments["kv_cache_memory_bytes"] = cache_bytes(token, longest, sequences, free_memory())
+        free = free_memory() // local_count()  # each of them may start an engine
+        arguments["kv_cache_memory_bytes"] = cache_bytes(token, longest, sequences, free)
     return arguments
 
 

@@ -14,6 +14,9 @@ from grpo.errors import UserError
 from grpo.folder import find_checkpoint, move_aside
 from grpo.live import view_for
 from grpo.named_models import MODELS, resolve
+from grpo.parallel.draw import open_engine
+from grpo.parallel.follower import Follower
+from grpo.parallel.ranks import Ranks, joined, reward_workers
 from grpo.pieces import pieces_of
 from grpo.quiet import quieten
 from grpo.recipe_checks import check_context
@@ -30,9 +33,12 @@ if TYPE_CHECKING:
 
     from grpo.data import DataSplits
     from grpo.recipe import Recipe
+    from grpo.rollout.engine import RolloutEngine
     from grpo.run import Evaluate
     from grpo.types import Prompt, Sampling
     from grpo.view import View
+
+    Opened = tuple[str, DataSplits, dict[str, list[Prompt]], list[list[Prompt]]]
 
 PROBES = 8  # prompts whose log-probs are compared at every weight sync
 PROBE_TOKENS = 64  # of each, at its end: they need not be prompts, and worked examples would cost seconds
@@ -52,42 +58,57 @@ def train(
         overwrite: move a run that is in its output folder aside.
         console: where to show it; the terminal when left out.
     """
-    console = console or Console()
+    with joined(recipe) as ranks:
+        console = (console or Console()) if ranks.first else Console(quiet=True)
+        return train_together(recipe, ranks, console, resume=resume, overwrite=overwrite)
+
+
+def train_together(
+    recipe: Recipe, ranks: Ranks, console: Console, *, resume: bool, overwrite: bool
+) -> dict[str, Any]:
+    """`train`, by every rank. Whatever reads data or changes files is done once, by the first."""
     quieten()
     check_start(recipe.rollout)
     check_trackers(recipe.output.trackers)
-    checkpoint = find_checkpoint(recipe, resume=resume, overwrite=overwrite)
-    if is_finished(recipe, checkpoint):
-        return show_summary(recipe, console)
+    checkpoint = ranks.once(lambda: find_checkpoint(recipe, resume=resume, overwrite=overwrite))
+    if ranks.once(lambda: is_finished(recipe, checkpoint)):
+        return ranks.once(lambda: show_summary(recipe, console))
     folder = Path(recipe.output.folder)
     state = {"global_step": 0, "max_steps": recipe.train.steps}  # as TRL has it before the first step
-    with Scorer(recipe.rewards, trainer_state=state) as scorer:
+    with Scorer(recipe.rewards, trainer_state=state, workers=reward_workers()) as scorer:
         graders = [rule.name for rule in scorer.rules if rule.grades_answer]
         with view_for(console, folder.name, *graders[:1]) as view:
-            view.phase("reading the data")
-            items = read_items(recipe.data, seed=recipe.output.seed)
-            check_splits(count_splits(items, recipe.data), recipe.data, recipe.train.prompts_per_step)
-            base = base_checkpoint(recipe, view)
+            base, splits, sets, protocols = ranks.once(lambda: open_all(recipe, view, scorer))
             tokenizer = load_tokenizer(base)
-            if recipe.model.adapter:
-                from grpo.adapters import check_targets
-
-                check_targets(recipe.model.adapter, base)
-            splits, sets = open_prompts(recipe, items, base, tokenizer, scorer)
-            protocols = protocol_prompts(recipe, splits, tokenizer, context_of(recipe, base))
             sampling = sampling_of(recipe)
-            aside = move_aside(folder) if overwrite else None
+            aside = ranks.once(lambda: move_aside(folder) if overwrite else None)
             if aside:
                 view.note(f"the old run is now {aside}")
-            run = Run(recipe, view, checkpoint, pieces_of(tokenizer))
+            run = (Run if ranks.first else Follower)(recipe, view, checkpoint, pieces_of(tokenizer), ranks)
             evaluate = make_evaluate(recipe, scorer, splits, sets, protocols, sampling)
             with run.trackers:
-                learn(recipe, run, base, tokenizer, scorer, splits, sampling, evaluate)
-    return run.finish(console, graders)
+                learn(recipe, ranks, run, base, tokenizer, scorer, splits, sampling, evaluate)
+    return ranks.once(lambda: run.finish(console, graders))
+
+
+def open_all(recipe: Recipe, view: View, scorer: Scorer) -> Opened:
+    """The base checkpoint, made where need be, and the prompts: of splits, eval.sets and eval.protocols."""
+    view.phase("reading the data")
+    items = read_items(recipe.data, seed=recipe.output.seed)
+    check_splits(count_splits(items, recipe.data), recipe.data, recipe.train.prompts_per_step)
+    base = base_checkpoint(recipe, view)
+    tokenizer = load_tokenizer(base)
+    if recipe.model.adapter:
+        from grpo.adapters import check_targets
+
+        check_targets(recipe.model.adapter, base)
+    splits, sets = open_prompts(recipe, items, base, tokenizer, scorer)
+    return base, splits, sets, protocol_prompts(recipe, splits, tokenizer, context_of(recipe, base))
 
 
 def learn(
     recipe: Recipe,
+    ranks: Ranks,
     run: Run,
     base: str,
     tokenizer: PreTrainedTokenizerBase,
@@ -104,24 +125,28 @@ def learn(
 
     run.view.phase("loading the model")
     start = str(run.checkpoint or base)
-    policy, reference = load_policy(recipe, start, base, tokenizer)
+    policy, reference = load_policy(recipe, start, base, tokenizer, ranks)
     adapter = policy.adapter
     prompts = PromptStream(splits.train, recipe.output.seed)
     if run.checkpoint:
         policy.restore(run.state)
         prompts.restore(run.state["prompts"])
     run.view.phase("starting the engine")
-    with start_engine(
-        recipe.rollout,
-        checkpoint=base if adapter else start,
-        dtype=recipe.model.dtype,
-        version=policy.version,
-        log_file=run.folder / "engine.log",
-        scratch=run.folder,
-        seed=recipe.output.seed,
-        device=str(policy.device),
-        lora=adapter.lora if adapter else None,
-    ) as engine:
+
+    def start_own() -> RolloutEngine:
+        return start_engine(
+            recipe.rollout,
+            checkpoint=base if adapter else start,
+            dtype=recipe.model.dtype,
+            version=policy.version,
+            log_file=run.folder / ("engine.log" if ranks.first else f"engine-{ranks.rank}.log"),
+            scratch=run.folder,
+            seed=recipe.output.seed,
+            device=str(policy.device),
+            lora=adapter.lora if adapter else None,
+        )
+
+    with open_engine(ranks, policy.version, start_own) as engine:
         if adapter and run.checkpoint:  # the engine started from the base
             engine.update_weights(policy.weights(), policy.version)
         run.view.stage("training", recipe.train.steps, run.done)  # its pace leaves out the engine's start
@@ -188,6 +213,7 @@ def open_prompts(
     }
     more = max((protocol.shots or 0 for protocol in recipe.eval.protocols), default=0)
     splits = open_data(items, recipe.data, more=more, **options)
+    check_budget(recipe, splits.train)
     form = get_template(recipe.data.template).answer_form
     good: dict[str, Any] = {
         part: check_golds(scorer, getattr(splits, part), form, recipe.data.bad_gold)
@@ -198,6 +224,18 @@ def open_prompts(
         for name in recipe.eval.sets
     }
     return dataclasses.replace(splits, **good), sets
+
+
+def check_budget(recipe: Recipe, prompts: Sequence[Prompt]) -> None:
+    """Raises UserError unless the longest prompt fits in a forward pass with a completion of full length."""
+    longest, completion = max(len(prompt.token_ids) for prompt in prompts), recipe.rollout.max_tokens
+    if longest + completion > recipe.train.token_budget:
+        raise UserError(
+            f"the longest row may have {longest + completion} tokens, {longest} of them the prompt's, "
+            f"more than the {recipe.train.token_budget} of a forward pass",
+            "train.token_budget",
+            f"Write {longest + completion} or more, or lower rollout.max_tokens",
+        )
 
 
 def context_of(recipe: Recipe, base: str) -> int:

@@ -266,7 +266,7 @@ def test_the_check_leaves_the_weights_bit_for_bit(adapted, dtype):
     before, hooks = state(policy), [len(module._forward_hooks) for module in policy.model.modules()]
     with policy.adapter.checkable():
         assert not same(state(policy), before)
-        check_logits(policy)
+        check_logits(policy.model, policy.device)
     assert same(state(policy), before)
     assert [len(module._forward_hooks) for module in policy.model.modules()] == hooks
 

@@ -88,6 +88,19 @@ def test_an_adapter_that_the_engine_cannot_apply(tmp_path):
     ]
 
 
+def test_an_adapter_is_not_sharded(tmp_path):
+    assert refused(tmp_path, "", "model.adapter={}", "train.shard=fsdp2") == [
+        "command line: train.shard: adapters are trained whole, on every process. Write none"
+    ]
+
+
+def test_a_budget_below_a_completion(tmp_path):
+    assert refused(tmp_path, "rollout: {max_tokens: 64}\n", "train.token_budget=64") == [
+        "command line: train.token_budget: 64 cannot hold a completion of 64 tokens and its prompt. "
+        "Raise it, or lower rollout.max_tokens"
+    ]
+
+
 def test_adapters_that_work(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text(RECIPE)

@@ -195,7 +195,7 @@ def loop(recipe_of, policy_of, base, tokenizer, tmp_path):
                     policy,
                     reference,
                     sampling,
-                    make_evaluate(recipe, scorer, splits, sets, sampling),
+                    make_evaluate(recipe, scorer, splits, sets, [], sampling),
                 )
                 assert engine.version == recipe.train.steps
         return run, policy

@@ -16,7 +16,7 @@ def test_a_finished_run_tells_its_summary(run):
     assert rows["pass@1"]["base"] == {"value": 0.2, "interval": [0.1, 0.3]}
     assert rows["pass@1"]["trained"]["value"] == 0.9
     assert rows["score accuracy"]["base"] == {"value": 0.2, "interval": [0.1, 0.3]}
-    assert rows["share thinking"]["trained"] == {"value": 0.4, "interval": [0.2, 0.4 + 0.2]}
+    assert rows["share thinking"]["trained"] == {"value": 0.4, "interval": [0.2, 0.6]}
     assert rows["length, tokens"]["base"] == {"value": 9.0, "interval": None}  # an end is not known
     assert rows["cut at max_tokens"]["base"] == {"value": 0.25, "interval": None}
     assert "pass@1 of thinking" not in rows  # no figure

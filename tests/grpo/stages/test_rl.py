@@ -70,9 +70,21 @@ def test_samples_hold_the_text_and_log_prob_of_each_token(run, rule, folder):
     rows = read_samples(folder / "samples" / "step-000001.parquet")
     assert any(row["completion"] for row in rows)
     for row in rows:
-        assert "".join(row["pieces"]) == row["completion"]
+        text = [
+            piece for piece in row["pieces"] if piece not in ("<pad>", "<unk>", "<end>")
+        ]  # shown all the same
+        assert "".join(text) == row["completion"]
         assert len(row["pieces"]) == len(row["logprobs"]) == len(row["token_ids"])
         assert sum(row["logprobs"]) / len(row["logprobs"]) == pytest.approx(row["mean_logprob"], rel=1e-5)
+
+
+def test_a_budget_below_the_longest_row_is_told_before_anything_is_made(run, rule, folder):
+    with pytest.raises(
+        UserError, match=r"the longest row may have \d+ tokens, \d+ of them the prompt's, "
+    ) as e:
+        run(rule, "train.token_budget=9")
+    assert "train.token_budget" in str(e.value)
+    assert not folder.exists()
 
 
 def test_a_tracker_gets_every_line_and_is_closed(run, rule, monkeypatch):
