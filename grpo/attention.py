@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from grpo.errors import UserError
 from grpo.segments import places
+from grpo.tally import Tally
 from grpo.types import Chunk, Segment
 
 NAME = "grpo_packed"
@@ -95,6 +96,18 @@ def _members(segments: Sequence[Segment], before: Sequence[int]) -> list[list[in
             buckets.append([])
         buckets[-1].append(s)
     return buckets
+
+
+def note_packing(tally: Tally, chunk: Chunk) -> None:
+    """Notes the tokens of a chunk, and how much of what attention computes for them is no padding.
+
+    Outside attention the model computes no padding at all.
+    """
+    tokens = len(chunk.token_ids)
+    members = _members(chunk.segments, [len(before) for before in places(chunk.segments)[0]])
+    padded = sum(len(bucket) * chunk.segments[bucket[0]].length for bucket in members)
+    tally.total("packing/tokens", torch.tensor(tokens))
+    tally.add("packing/real_share", torch.tensor([tokens / padded]), torch.tensor([padded]))
 
 
 class _Pad(torch.autograd.Function):

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from grpo.attention import note_packing
 from grpo.credit import with_advantages
 from grpo.losses.objective import objective
 from grpo.packing import pack, with_old_logprobs
@@ -92,6 +93,7 @@ def update(
     terms: dict[str, float] = {}
     for batch in with_old_logprobs(batches, policy.logprobs):
         for chunk in batch.chunks:
+            note_packing(tally, chunk)
             logp, entropy = policy.logprobs(chunk)
             ref = reference.logprobs(chunk) if reference else None
             policy.backward(objective(logp, ref, entropy, chunk, batch.totals, algorithm, tally))

@@ -13,10 +13,11 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from grpo.attention import layout, packed_attention, packed_forward, register
+from grpo.attention import layout, note_packing, packed_attention, packed_forward, register
 from grpo.errors import UserError
 from grpo.packing import _lay_out, sequences_chunk
 from grpo.segments import LEAST_SHARED
+from grpo.tally import Tally
 from grpo.types import Segment
 
 SMALL = {
@@ -209,6 +210,13 @@ def test_layout_covers_every_token_and_pads_little():
     assert made.longest == 100
     assert not made.identity
     assert layout([Segment(7), Segment(7), Segment(2)]).identity
+
+
+def test_the_share_that_is_no_padding_is_noted():
+    tally = Tally(optimiser_steps=2)
+    note_packing(tally, sequences_chunk([[1] * n for n in (10, 9, 5)]))  # padded: two of 10, one of 5
+    note_packing(tally, sequences_chunk([[1] * 25]))
+    assert tally.values() == {"packing/tokens": 24.5, "packing/real_share": pytest.approx(49 / 50)}
 
 
 REFUSED = {
