@@ -22,7 +22,13 @@ def main(path: str) -> None:
     task = json.loads(Path(path).read_text())
     rows = [json.loads(line)["prompt"] for line in Path(task["prompts"]).read_text().splitlines()]
     arguments = engine_arguments(
-        task["model"], dtype="float32", context=task["context"], seed=0, on_cpu=True, overrides={}
+        task["model"],
+        dtype="float32",
+        context=task["context"],
+        seed=0,
+        on_cpu=True,
+        at_once=task["prompts_per_step"] * task["group"],
+        overrides={},
     )
     engine = LLM(**arguments)
     params = SamplingParams(n=task["group"], temperature=1.0, max_tokens=task["tokens"], detokenize=False)

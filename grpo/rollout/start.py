@@ -22,6 +22,7 @@ def start_engine(
     scratch: Path,
     seed: int,
     device: str,
+    at_once: int,
     lora: Lora | None = None,
 ) -> RolloutEngine:
     """The engine of `rollout.engine`, ready to generate; `with` closes it.
@@ -35,6 +36,7 @@ def start_engine(
         scratch: existing folder whose disk carries weight updates that memory has no room for.
         seed: of whatever the requests do not seed themselves.
         device: the trainer's, which an engine in its process shares.
+        at_once: completions of a step, for which the engine makes room.
         lora: the adapter, where weight updates bring nothing else.
     """
 
@@ -47,6 +49,7 @@ def start_engine(
             seed=seed,
             log_file=log_file,
             scratch=scratch,
+            at_once=at_once,
             engine_args=rollout.engine_args,
             lora=lora,
         )

@@ -49,6 +49,7 @@ class VllmEngine(RolloutEngine):
         seed: of whatever the requests do not seed themselves.
         log_file: receives all that the process prints.
         scratch: folder whose disk carries weight updates that memory has no room for.
+        at_once: completions of a step.
         engine_args: passed through to vLLM.
         lora: the adapter, where weight updates bring nothing else.
     """
@@ -65,6 +66,7 @@ class VllmEngine(RolloutEngine):
         seed: int,
         log_file: Path,
         scratch: Path,
+        at_once: int = 512,
         engine_args: Mapping[str, Any] | None = None,
         lora: Lora | None = None,
     ) -> None:
@@ -79,7 +81,7 @@ class VllmEngine(RolloutEngine):
         )
         try:
             self._child.send(
-                Start(checkpoint, dtype, context, seed, dict(engine_args or {}), self.worker, lora)
+                Start(checkpoint, dtype, context, seed, dict(engine_args or {}), self.worker, at_once, lora)
             )
             _, self.start_seconds = self._child.receive(START_SECONDS)
         except BaseException:

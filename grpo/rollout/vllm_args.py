@@ -19,7 +19,7 @@ from grpo.rollout.memory import free_memory, size
 from grpo.rollout.wire import Lora
 
 BLOCK = 32  # tokens a cache block; CPU's default of 128 never finds a short prompt again
-SEQUENCES = 512  # completions at once on CPU: throughput of small models rises up to here
+SEQUENCES = (64, 512)  # completions at once on CPU: throughput of small models rises up to the latter
 PREFILL_TOKENS = 4096  # prompt tokens a step on CPU
 CACHE_BYTES = 4 << 30  # largest cache on CPU by default, where one sequence needs no more
 GPU_SHARE = 0.45  # of GPU memory; the trainer shares the card
@@ -58,6 +58,7 @@ def engine_arguments(
     context: int | None,
     seed: int,
     on_cpu: bool,
+    at_once: int = SEQUENCES[1],
     overrides: Mapping[str, Any],
     lora: Lora | None = None,
 ) -> dict[str, Any]:
@@ -69,6 +70,7 @@ def engine_arguments(
         context: longest sequence in tokens; the model's own when None.
         seed: of whatever the requests do not seed themselves.
         on_cpu: whether the installed vLLM computes on the CPU.
+        at_once: completions of a step: on CPU no more are drawn at once, nor is there cache for more.
         overrides: the recipe's `rollout.engine_args`.
         lora: the adapter that is applied beside the base's weights, where one is.
     """
@@ -98,7 +100,7 @@ def engine_arguments(
     arguments |= {
         "block_size": BLOCK,
         "enforce_eager": True,
-        "max_num_seqs": SEQUENCES,
+        "max_num_seqs": min(max(at_once, SEQUENCES[0]), SEQUENCES[1]),
         "max_num_batched_tokens": max(PREFILL_TOKENS, longest),
         # vLLM's CPU build crashes when it splits the prompt of a seeded request over two steps.
         "enable_chunked_prefill": False,

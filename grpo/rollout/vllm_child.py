@@ -179,6 +179,7 @@ def start_vllm(start: Start) -> Any:
         context=start.context,
         seed=start.seed,
         on_cpu=on_cpu,
+        at_once=start.at_once,
         overrides=start.engine_args,
         lora=start.lora,
     )

@@ -143,6 +143,7 @@ def learn(
             scratch=run.folder,
             seed=recipe.output.seed,
             device=str(policy.device),
+            at_once=-(-recipe.train.prompts_per_step * recipe.rollout.group_size // ranks.drawing),
             lora=adapter.lora if adapter else None,
         )
 

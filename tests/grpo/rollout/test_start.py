@@ -23,6 +23,7 @@ def test_the_table(name, kind, checkpoint, requests, tmp_path, monkeypatch):
         scratch=tmp_path,
         seed=0,
         device="cpu",
+        at_once=4,
     ) as engine:
         assert isinstance(engine, kind)
         assert engine.version == 7

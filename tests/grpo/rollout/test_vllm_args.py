@@ -55,6 +55,16 @@ def test_defaults_on_cpu(checkpoint, monkeypatch):
     assert wanted.items() <= found.items()
 
 
+@pytest.mark.parametrize(("at_once", "sequences"), [(8, 64), (256, 256), (4096, 512)])
+def test_the_cache_is_for_the_completions_of_a_step(checkpoint, at_once, sequences, monkeypatch):
+    monkeypatch.delenv(SPACE, raising=False)
+    options = {"dtype": "float32", "context": 128, "seed": 3, "on_cpu": True, "overrides": {}}
+    found = engine_arguments(checkpoint("untied"), at_once=at_once, **options)
+    most = engine_arguments(checkpoint("untied"), **options)
+    assert (found["max_num_seqs"], most["max_num_seqs"]) == (sequences, 512)
+    assert found["kv_cache_memory_bytes"] * 512 == most["kv_cache_memory_bytes"] * sequences
+
+
 @pytest.mark.parametrize(("rank", "room"), [(1, 1), (4, 8), (16, 16), (100, 128), (512, 512)])
 def test_room_for_an_adapter(checkpoint, rank, room):
     lora = Lora(rank, alpha=32, targets=("q_proj", "o_proj"))
