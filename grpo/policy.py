@@ -20,6 +20,7 @@ from transformers.core_model_loading import revert_weight_conversion
 
 from grpo.adapters import Adapter
 from grpo.errors import RunError, UserError
+from grpo.memory.change import layers_to_recompute
 from grpo.memory.heap import map_large_blocks
 from grpo.model import DTYPES, TokenLogprobs, check_logits, load_model
 from grpo.packing import sequences_chunk
@@ -243,8 +244,6 @@ def load_policy(
     There is no reference where the KL coefficient is 0. A base that an adapter is trained on is frozen and
     needs no float32 masters.
     """
-    from grpo.memory.change import layers_to_recompute  # which runs what this module is made of
-
     accelerator = make_accelerator(recipe.model)
     if spec := recipe.model.adapter:
         model = load_model(base, DTYPES[recipe.model.dtype])

@@ -92,7 +92,7 @@ class Simulated:
         kind = DTYPES[dtype] if adapter else torch.float32
         with torch.device("meta"):
             self.model = AutoModelForCausalLM.from_config(config, dtype=kind, attn_implementation=NAME)
-            self.numbers = sum(p.numel() for p in self.model.parameters())
+            self.numbers: int = sum(p.numel() for p in self.model.parameters())
             if adapter:
                 Adapter(self.model, adapter, seed=0)
         with self._fake:
