@@ -22,7 +22,7 @@ def measure() -> float:
     import torch
 
     from grpo.corpus import CORPORA
-    from grpo.policy import TokenLogprobs
+    from grpo.model import TokenLogprobs
     from grpo.recipe import Pretrain
     from grpo.stages.pretrain import build_decoder, build_tokenizer, example_loss
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.attention.bias import causal_lower_right
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
@@ -223,13 +224,21 @@ def _by_bucket(rows: list[Tensor], buckets: Sequence[Bucket], scaling: float | N
         q_end, k_end = q_start + count * width, k_start + count * (before + width)
         q = rows[0][q_start:q_end].unflatten(0, (count, width)).transpose(1, 2)
         k, v = (t[k_start:k_end].unflatten(0, (count, before + width)).transpose(1, 2) for t in rows[1:])
-        mask = causal_lower_right(width, before + width)  # each sees all before, and its own up to itself
+        mask = _mask(q, width, before + width)
         out = scaled_dot_product_attention(
             q, k, v, attn_mask=mask, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
         )
         attended.append(out.transpose(1, 2).flatten(0, 1))
         q_start, k_start = q_end, k_end
     return torch.cat(attended)
+
+
+def _mask(query: Tensor, width: int, keys: int) -> Tensor:
+    """Each of the last `width` of `keys` tokens sees all before it and itself."""
+    if isinstance(query, FakeTensor):  # causal_lower_right cannot be faked; on CPU it becomes this one
+        return torch.ones(width, keys, dtype=torch.bool)
+    mask: Tensor = causal_lower_right(width, keys)
+    return mask
 
 
 def register() -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 from grpo.data import check_splits, count_splits, data_of_set, prompt_of
 from grpo.errors import UserError
 from grpo.golds import check_golds
+from grpo.memory.tell import Memory, memory_of
 from grpo.named_models import resolved_if_made
 from grpo.recipe import Recipe
 from grpo.recipe_checks import check_context
@@ -34,10 +35,12 @@ class Plan:
     reference: bool  # the KL term has a model that it pulls towards
     rows: dict[str, int]  # prompts by split, before any is dropped for its length
     completions: int  # steps × prompts a step × group size
+    memory: Memory
 
     def to_json(self) -> dict[str, Any]:
         """Everything as JSON values."""
-        return {**vars(self), "recipe": self.recipe.model_dump(mode="json")}
+        recipe, memory = self.recipe.model_dump(mode="json"), self.memory.to_json()
+        return {**vars(self), "recipe": recipe, "memory": memory}
 
     def to_text(self) -> str:
         """Everything as text for a person; the recipe first, as YAML."""
@@ -62,6 +65,7 @@ class Plan:
                 f"prompts      {rows}",
                 f"completions  {steps} = {self.completions:,}",
                 f"run folder   {self.recipe.output.folder}",
+                *self.memory.to_lines(),
             ]
         )
 
@@ -77,8 +81,12 @@ class Plan:
         return off if self.recipe.model.adapter else "a frozen copy of the checkpoint"
 
 
-def plan(recipe: Recipe) -> Plan:
+def plan(recipe: Recipe, gpu_gib: float | None = None) -> Plan:
     """Reads the data, tries the golds on the rules, and reads of the model its size, context and tokenizer.
+
+    Args:
+        recipe: resolved.
+        gpu_gib: GiB of the GPU that memory is estimated for; this machine's memory when None.
 
     Raises:
         UserError: what a run would refuse, as far as it can be known without a model: data, rules, golds, or
@@ -118,6 +126,7 @@ def plan(recipe: Recipe) -> Plan:
         checkpoint_bytes=_weight_bytes(folder) if folder else None,
         reference=recipe.algorithm.kl.options.get("coef", 0.0) > 0,
         rows=rows,
+        memory=memory_of(recipe, folder, tokens, gpu_gib),
         completions=train.steps * train.prompts_per_step * recipe.rollout.group_size,
     )
 

@@ -124,7 +124,7 @@ def type_name(annotation: Any) -> str:
     if annotation is type(None):
         return "none"
     if origin is Literal:
-        return " | ".join(map(str, parts))
+        return " | ".join(str(part).lower() if isinstance(part, bool) else str(part) for part in parts)
     if origin in (Union, types.UnionType):
         return " or ".join(type_name(part) for part in parts)
     if origin in (list, tuple):

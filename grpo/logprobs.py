@@ -40,7 +40,8 @@ class _TiledLogprobs(torch.autograd.Function):
             normaliser[part] = z.logsumexp(-1)
             logp[part] = z.gather(-1, targets[part, None]).squeeze(-1) - normaliser[part]
             z -= normaliser[part, None]
-            entropy[part] = -(z.exp() * z).sum(-1)
+            entropy[part] = -z.exp().mul_(z).sum(-1)
+            del z  # or the next tile's would be made beside it
         ctx.save_for_backward(hidden, cast, bias, targets, normaliser, entropy)
         ctx.temperature, ctx.tile, ctx.entropy_grad = temperature, tile, entropy_grad
         ctx.weight_dtype = weight.dtype
@@ -58,12 +59,13 @@ class _TiledLogprobs(torch.autograd.Function):
         d_bias = torch.zeros_like(bias, dtype=wide) if need_bias else None
         for start in range(0, len(targets), ctx.tile):
             part = slice(start, start + ctx.tile)
-            log_p = _scores(hidden[part], cast, bias, ctx.temperature, wide) - normaliser[part, None]
-            p = log_p.exp()
+            log_p = _scores(hidden[part], cast, bias, ctx.temperature, wide).sub_(normaliser[part, None])
             d_logp = grads[0][part, None]
-            d_z = p * -d_logp
             if ctx.entropy_grad:
-                d_z -= p * (log_p + entropy[part, None]) * grads[1][part, None]
+                d_z = log_p.exp()
+                d_z *= log_p.add_(entropy[part, None]).mul_(grads[1][part, None]).add_(d_logp).neg_()
+            else:
+                d_z = log_p.exp_().mul_(-d_logp)
             d_z.scatter_add_(-1, targets[part, None], d_logp)
             d_z /= ctx.temperature
             narrow = d_z.to(hidden.dtype)
@@ -73,6 +75,7 @@ class _TiledLogprobs(torch.autograd.Function):
                 d_weight += narrow.t() @ hidden[part]
             if d_bias is not None:
                 d_bias += d_z.sum(0)
+            del log_p, d_z, narrow
         return (
             d_hidden,
             None if d_weight is None else d_weight.to(ctx.weight_dtype),

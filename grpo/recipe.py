@@ -240,8 +240,10 @@ class Train(Section):
     weight_decay: float = Field(default=0.0, ge=0, description="AdamW's weight decay")
     betas: tuple[float, float] = Field(default=(0.9, 0.999), description="AdamW's betas")
     max_grad_norm: float = Field(default=1.0, gt=0, description="gradient norm is clipped to this")
-    gradient_checkpointing: bool = Field(
-        default=False, description="recompute activations in the backward pass"
+    gradient_checkpointing: Literal[True, False, "auto"] = Field(
+        default=False,
+        description="recompute activations in the backward pass: of every layer, or (auto) of as few as fit "
+        "memory",
     )
     shard: Literal["none", "fsdp2"] = Field(
         default="none",

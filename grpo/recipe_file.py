@@ -207,6 +207,7 @@ def _explain(detail: ErrorDetails, keys: Sequence[str]) -> tuple[str, str]:
         return "missing", ""
     if kind == "literal_error":
         names = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
+        names = [{"True": "true", "False": "false"}.get(name, name) for name in names]  # as YAML has them
         return f"{got!r} is none of {', '.join(names)}", suggest(str(got), names, "")
     if kind in _BOUNDS:
         bound, words = _BOUNDS[kind]

@@ -30,6 +30,10 @@ def train(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would run, load no model")] = False,
+    gpu_gib: Annotated[
+        float | None,
+        typer.Option("--gpu-gib", min=0.1, help="with --dry-run: will it fit a GPU of so many GiB"),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="print the summary (or the plan) as JSON on stdout, all else on stderr"),
@@ -42,6 +46,8 @@ def train(
     [bold]grpo train demo[/]
 
     [bold]grpo train r1_zero_gsm8k model.path=./my-model train.lr=5e-7 --dry-run[/]
+
+    [bold]grpo train r1_zero_gsm8k --dry-run --gpu-gib 80[/]
 
     [bold]grpo train demo --resume[/]
 
@@ -56,11 +62,13 @@ def train(
         raise UserError("--resume and --overwrite exclude each other", "command line", "Give one of them")
     read = load_recipe(recipe, overrides or ())
     check_processes(read, process_count())
+    if gpu_gib is not None and not dry_run:
+        raise UserError("--gpu-gib is for a dry run", "command line", "Add --dry-run")
     if seeds is not None and process_count() > 1:
         raise UserError("--seeds runs one process at a time", "torchrun", "Start grpo train without it")
     if dry_run:
         if process_rank() == 0:
-            _show_plan(read, as_json)
+            _show_plan(read, gpu_gib, as_json)
         return
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         summary = _train(read, seeds, resume=resume, overwrite=overwrite)
@@ -68,10 +76,10 @@ def train(
         typer.echo(json.dumps(summary, ensure_ascii=False))
 
 
-def _show_plan(recipe: Recipe, as_json: bool) -> None:
+def _show_plan(recipe: Recipe, gpu_gib: float | None, as_json: bool) -> None:
     from grpo.dry_run import plan
 
-    planned = plan(recipe)
+    planned = plan(recipe, gpu_gib)
     typer.echo(json.dumps(planned.to_json(), ensure_ascii=False) if as_json else planned.to_text())
 
 

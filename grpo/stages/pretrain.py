@@ -24,7 +24,7 @@ from grpo.recipe import Pretrain, Recipe
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-    from grpo.policy import TokenLogprobs
+    from grpo.model import TokenLogprobs
     from grpo.view import View
 
 PAD, END, UNKNOWN = "<pad>", "<end>", "<unk>"
@@ -168,7 +168,7 @@ def train_decoder(
     """Trains a new decoder on the corpus by next-token prediction."""
     import torch
 
-    from grpo.policy import TokenLogprobs
+    from grpo.model import TokenLogprobs
 
     model = build_decoder(spec, tokenizer)
     module = TokenLogprobs(model)

@@ -12,10 +12,11 @@ from transformers import AutoModelForCausalLM
 from grpo.adapters import Adapter, in_float32, merged_weight, resolve_targets
 from grpo.checkpoint import load_state, save_checkpoint
 from grpo.errors import UserError
+from grpo.model import check_logits, load_model
 from grpo.packing import sequences_chunk
-from grpo.policy import Reference, check_logits, load_model, load_policy, make_accelerator
+from grpo.policy import Reference, load_policy, make_accelerator
 from grpo.recipe import Adapter as Spec
-from grpo.recipe import Model, Train
+from grpo.recipe import Model
 from grpo.rollout.sync import group_of
 
 SEQUENCES = [[5, 6, 7, 8, 9, 10, 11], [9, 8, 7]]
@@ -195,7 +196,7 @@ def test_experts_go_out_by_expert_and_stay_as_they_are(tmp_path, recipe_of, poli
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_reference_is_the_base_exactly_and_leaves_the_policy_as_it_was(adapted, dtype, base):
     policy, reference = adapted("{rank: 4}", f"model.dtype={dtype}", "algorithm.kl.coef=0.1")
-    copy = load_model(base, getattr(torch, dtype), Train())  # as full fine-tuning has it
+    copy = load_model(base, getattr(torch, dtype))  # as full fine-tuning has it
     frozen = Reference(copy, make_accelerator(Model(dtype=dtype, device="cpu")), 1.0)
     chunk = sequences_chunk(SEQUENCES)
     start = reference.logprobs(chunk)
@@ -232,7 +233,6 @@ def test_gradient_checkpointing_gives_the_same_gradient(adapted, kind):
     for on in ("false", "true"):
         policy, _ = adapted(f"{{kind: {kind}, rank: 4}}", f"train.gradient_checkpointing={on}")
         stir(policy)
-        policy.model.train()
         assert policy.model.is_gradient_checkpointing == (on == "true")
         policy.backward(-policy.logprobs(sequences_chunk(SEQUENCES))[0].mean())
         gradients.append([tensor.grad.clone() for _, tensor in policy.named_masters()])
@@ -272,8 +272,8 @@ def test_the_check_leaves_the_weights_bit_for_bit(adapted, dtype):
 
 
 def test_in_float32_is_the_model_of_widened_weights(base):
-    narrow = load_model(base, torch.bfloat16, Train()).requires_grad_(False)
-    wide = load_model(base, torch.bfloat16, Train()).requires_grad_(False).float()
+    narrow = load_model(base, torch.bfloat16).requires_grad_(False)
+    wide = load_model(base, torch.bfloat16).requires_grad_(False).float()
     for model in (narrow, wide):
         model.set_attn_implementation("eager")
     with in_float32(narrow):
@@ -339,7 +339,7 @@ def test_targets(adapted, targets, adapted_layers):
     ],
 )
 def test_targets_that_match_nothing_are_told_with_those_that_exist(base, targets, says):
-    model = load_model(base, torch.float32, Train())
+    model = load_model(base, torch.float32)
     with pytest.raises(UserError) as error:
         resolve_targets(model, targets)
     assert str(error.value) == (
@@ -351,5 +351,5 @@ def test_targets_that_match_nothing_are_told_with_those_that_exist(base, targets
 
 def test_alpha_over_rank_scales(base):
     for rank, alpha in ((4, 8), (8, 8)):
-        adapter = Adapter(load_model(base, torch.float32, Train()), Spec(rank=rank, alpha=alpha), seed=0)
+        adapter = Adapter(load_model(base, torch.float32), Spec(rank=rank, alpha=alpha), seed=0)
         assert {layer.scaling["default"] for layer in adapter.layers.values()} == {alpha / rank}

@@ -28,7 +28,7 @@ def test_every_key_has_a_type_and_a_meaning():
         ("rollout.group_size", "whole number", "8"),
         ("model.dtype", "float32 | bfloat16", "bfloat16"),
         ("train.betas", "list of number", "[0.9, 0.999]"),
-        ("train.gradient_checkpointing", "true | false", "false"),
+        ("train.gradient_checkpointing", "true | false | auto", "false"),
         ("data.train", "text", ""),
         ("data.gold", "text or none", "none"),
         ("data.columns", "mapping", "{}"),

@@ -7,8 +7,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from grpo.errors import RunError, UserError
+from grpo.model import load_model
 from grpo.packing import sequences_chunk
-from grpo.policy import load_model, lr_at
+from grpo.policy import lr_at
 from grpo.recipe import Train
 
 SIZES = {
@@ -154,7 +155,7 @@ def test_dropout_is_off_so_that_the_ratio_is_one(checkpoint, tmp_path):
         vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2,
         hidden_dropout=0.5, attention_dropout=0.5, max_position_embeddings=64,
     )  # fmt: skip
-    model = load_model(saved(config, tmp_path / "neox"), torch.float32, Train())
+    model = load_model(saved(config, tmp_path / "neox"), torch.float32)
     dropouts = [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
     assert dropouts
     assert all(module.p == 0.0 for module in dropouts)
@@ -236,7 +237,7 @@ def test_a_checkpoint_that_is_not_there_is_the_users_mistake(broken, base, tmp_p
         else:
             {"no weights": weights, "no config": folder / "config.json"}[broken].unlink()
     with pytest.raises(UserError, match=r"^model.path: no checkpoint could be loaded from") as error:
-        load_model(folder, torch.float32, Train())
+        load_model(folder, torch.float32)
     assert "\n" not in str(error.value)
 
 
@@ -257,7 +258,6 @@ def test_gradient_checkpointing_gives_the_same_gradient(policy_of, recipe_of):
     chunk, gradients = sequences_chunk([[5, 6, 7, 8], [9, 8, 7]]), []
     for on in ("false", "true"):
         policy, _ = policy_of(recipe_of(f"train.gradient_checkpointing={on}"))
-        policy.model.train()
         assert policy.model.is_gradient_checkpointing == (on == "true")
         policy.backward(-policy.logprobs(chunk)[0].mean())
         gradients.append([p.grad.clone() for p in policy.model.parameters()])

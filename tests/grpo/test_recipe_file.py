@@ -101,7 +101,7 @@ outptu: {}
         "r.yaml:12 algorithm.kl: no kl term 'k4'. Terms: k3",
         "r.yaml:14 train.steps: should be a whole number, is 'many'",
         "r.yaml:15 train.lr: should be above 0, is -1e-06",
-        "r.yaml:16 train.gradient_checkpointing: should be true or false, is 'on'",
+        "r.yaml:16 train.gradient_checkpointing: 'on' is none of true, false, auto",
         "r.yaml:17 train.betas.1: missing",
         "r.yaml:18 outptu: unknown section. Did you mean output?",
         "r.yaml output: missing. Give at least folder",

@@ -138,7 +138,7 @@ def test_the_demos_base_is_as_large_as_it_says():
 
 
 def test_the_loss_is_of_every_token_but_the_first(tokenizer):
-    from grpo.policy import TokenLogprobs
+    from grpo.model import TokenLogprobs
 
     model = build_decoder(Pretrain(hidden_size=32, layers=1, heads=2, context=64), tokenizer)
     pairs = [Example("12+3=", "<answer>15"), Example("1+2=", "3")]
