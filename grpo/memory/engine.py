@@ -10,11 +10,11 @@ from grpo.recipe import Recipe
 from grpo.rollout.memory import free_memory
 from grpo.rollout.vllm_args import (
     GPU_SHARE,
-    SEQUENCES,
     WIDTHS,
     cache_bytes,
     cache_space,
     sequence_bytes,
+    sequences_for,
     token_bytes,
 )
 
@@ -66,5 +66,6 @@ def _cache(recipe: Recipe, config: Any) -> int:
     if CACHE in arguments:
         return int(arguments[CACHE])
     token = token_bytes(config, WIDTHS[recipe.model.dtype])
-    sequences = int(arguments.get("max_num_seqs", SEQUENCES))
+    step = recipe.train.prompts_per_step * recipe.rollout.group_size
+    sequences = int(arguments.get("max_num_seqs", sequences_for(step)))
     return cache_bytes(token, longest(recipe, config), sequences, free_memory() // local_count())

@@ -100,7 +100,7 @@ def engine_arguments(
     arguments |= {
         "block_size": BLOCK,
         "enforce_eager": True,
-        "max_num_seqs": min(max(at_once, SEQUENCES[0]), SEQUENCES[1]),
+        "max_num_seqs": sequences_for(at_once),
         "max_num_batched_tokens": max(PREFILL_TOKENS, longest),
         # vLLM's CPU build crashes when it splits the prompt of a seeded request over two steps.
         "enable_chunked_prefill": False,
@@ -111,6 +111,11 @@ def engine_arguments(
         free = free_memory() // local_count()  # each of them may start an engine
         arguments["kv_cache_memory_bytes"] = cache_bytes(token, longest, sequences, free)
     return arguments
+
+
+def sequences_for(completions: int) -> int:
+    """Completions drawn at once on CPU where a step has so many."""
+    return min(max(completions, SEQUENCES[0]), SEQUENCES[1])
 
 
 def token_bytes(config: Any, width: int) -> int:
