@@ -30,7 +30,8 @@ def check_golds(
     Args:
         prompts: rows with their golds.
         answer_form: writes a gold as the template asks for answers (`<answer>gold</answer>`).
-        action: at a gold that is rejected, stop with its id or leave the row out (`data.bad_gold`).
+        action: at a gold that is rejected or missing, stop with its id or leave the row out
+            (`data.bad_gold`).
     """
     graders = [k for k, rule in enumerate(scorer.rules) if rule.grades_answer]
     if not prompts:
@@ -38,7 +39,7 @@ def check_golds(
     _try_all(scorer, prompts[: min(8, len(prompts))], answer_form)
     if not graders:
         return list(prompts)
-    _need_golds(scorer, prompts)
+    prompts = _with_golds(prompts, action)
     batches = [prompts[i : i + BATCH] for i in range(0, len(prompts), BATCH)]
     work = [(batch, [answer_form(prompt.answer or "") for prompt in batch]) for batch in batches]
     scores = [row for result in scorer.score_many(work, graders) for row in result]
@@ -83,10 +84,13 @@ def _try_all(scorer: Scorer, prompts: Sequence[Prompt], answer_form: Callable[[s
             raise UserError(what, "rewards", "Try it with `grpo reward`")
 
 
-def _need_golds(scorer: Scorer, prompts: Sequence[Prompt]) -> None:
-    without = [prompt.id for prompt in prompts if prompt.answer is None or not prompt.answer.strip()]
-    if without:
-        what = (
-            f"{len(without)} of {len(prompts)} rows have no answer, first {without[0]}, but a rule grades it"
-        )
-        raise UserError(what, "data", "Name the answer column in data.columns")
+def _with_golds(prompts: Sequence[Prompt], action: Literal["error", "drop"]) -> list[Prompt]:
+    found = [prompt for prompt in prompts if prompt.answer is not None and prompt.answer.strip()]
+    if len(found) < len(prompts) and (action == "error" or not found):
+        kept = {prompt.id for prompt in found}
+        first = next(prompt.id for prompt in prompts if prompt.id not in kept)
+        count = f"{len(prompts) - len(found)} of {len(prompts)} rows"
+        what = f"{count} have no answer, first {first}, but a rule grades it"
+        instead = "Name the answer column in data.columns"
+        raise UserError(what, "data", instead + (", or set data.bad_gold: drop" if found else ""))
+    return found

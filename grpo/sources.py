@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from eval.sets import registry
+from grpo import hub
 from grpo.errors import RunError, UserError
 from grpo.nearest import suggest
 from grpo.terms import options_of
@@ -61,7 +62,7 @@ def parse_source(text: str, folder: Path = Path()) -> Source:
         splits = registry.get(name).splits
         if split and split not in splits:
             raise UserError(f"{name} has no split {split!r}", "", suggest(split, splits, "Splits"))
-        return Source("set", name, split or "train")
+        return Source("set", name, split or splits[0])
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         return Source("hub", name, split or "train")
     near = suggest(name, registry.names(), "Sets")
@@ -268,13 +269,15 @@ def _local_file(name: str | None) -> Path | None:
 def _hub_rows(name: str, split: str, options: Mapping[str, Any]) -> list[Row]:
     import datasets
 
+    silent = hub.silence()
     try:
         return list(datasets.load_dataset(name, split=split, **options))
     except (ValueError, TypeError, FileNotFoundError) as error:  # no such set, split or option
         raise UserError(_first_line(error), f"{name}:{split}") from None
     except Exception as error:  # the hub's client has a dozen error types for "not there" and "no network"
+        why = silent or f"{type(error).__name__}: {_first_line(error)}"
         raise RunError(
-            f"could not be loaded: {type(error).__name__}: {_first_line(error)}",
+            f"could not be loaded: {why}",
             f"{name}:{split}",
             "Check the id and the network, or give a local file (sets: in the folder GRPO_DATA)",
         ) from None

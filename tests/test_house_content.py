@@ -148,11 +148,31 @@ def test_every_shipped_recipe_validates_and_says_where_it_comes_from(path):
     header = re.match(r"(#.*\n)*", path.read_text()).group()
     assert re.search("Source|Paper", header)
     assert "Expected" in header
+    assert "Device: " in header
     assert f"grpo train {path.stem}" in header
 
 
-def test_recipes_are_shipped():
-    assert {"demo", "r1_zero_gsm8k"} <= {path.stem for path in (ROOT / "recipes").glob("*.yaml")}
+def test_recipes_are_shipped_and_told():
+    """The table has a row for each, which says whether it has been run, and none for what is not there."""
+    shipped = {path.stem for path in (ROOT / "recipes").glob("*.yaml")}
+    assert {"demo", "r1_zero_gsm8k", "r1_zero_math", "countdown_tinyzero", "lora_math_7b"} <= shipped
+    rows = re.findall(r"^\| \[(\w+)\]\(\.\./recipes/\1\.yaml\) \|.*$", read("docs/recipes.md"), re.M)
+    assert sorted(rows) == sorted(shipped)
+    for name in shipped:
+        row = next(line for line in read("docs/recipes.md").splitlines() if line.startswith(f"| [{name}]"))
+        assert f"`grpo train {name}`" in row
+        assert re.search(r"\| (not run|run, \[results\]\(results\.md\)) \|", row)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_recipe_for_a_gpu_asks_for_one_and_says_how_to_fit_a_smaller(path):
+    from grpo.recipe_file import describe_recipe, load_recipe
+
+    wants_gpu = describe_recipe(path)[1].startswith("cuda")
+    assert (load_recipe(str(path)).model.device == "cuda") == wants_gpu
+    given = re.findall(r"(?<= )((?:model|rollout|train)\.[\w.]+=\S+?)[;.]?(?=\s)", path.read_text())
+    assert bool(given) == wants_gpu
+    load_recipe(str(path), given)  # what the header says to write is valid
 
 
 def test_no_forbidden_word():

@@ -18,6 +18,7 @@ from grpo.parallel.draw import open_engine
 from grpo.parallel.follower import Follower
 from grpo.parallel.ranks import Ranks, joined, reward_workers
 from grpo.pieces import pieces_of
+from grpo.placement import check_devices
 from grpo.quiet import quieten
 from grpo.recipe_checks import check_context
 from grpo.rollout.vllm_args import check_start
@@ -68,6 +69,7 @@ def train_together(
 ) -> dict[str, Any]:
     """`train`, by every rank. Whatever reads data or changes files is done once, by the first."""
     quieten()
+    check_devices(recipe)
     check_start(recipe.rollout)
     check_trackers(recipe.output.trackers)
     checkpoint = ranks.once(lambda: find_checkpoint(recipe, resume=resume, overwrite=overwrite))

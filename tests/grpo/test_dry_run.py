@@ -115,3 +115,23 @@ def test_what_would_stop_the_engine_is_told(monkeypatch):
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "0")
     with pytest.raises(UserError, match="is no size of a cache"):
         plan(load_recipe("demo", SMALL))
+
+
+@pytest.mark.parametrize("name", ["r1_zero_math", "lora_math_7b"])
+def test_recipes_for_a_gpu_are_planned_without_one(tmp_path, monkeypatch, name):
+    """Their data, golds and rules, from files of the sets' form; rows without an answer are left out."""
+    rows = [json.dumps({"problem": f"What is {i} + 1?", "answer": str(i + 1)}) + "\n" for i in range(500)]
+    (tmp_path / "math500.jsonl").write_text("".join(rows))
+    (tmp_path / "math_train.jsonl").write_text("".join(rows) + '{"problem": "And this?", "answer": ""}\n')
+    monkeypatch.setenv("GRPO_DATA", str(tmp_path))
+    planned = plan(load_recipe(name))
+    assert sum(planned.rows.values()) == 501
+    assert "What is 0 + 1?" in planned.prompt
+    assert planned.checkpoint.startswith("Qwen/")
+
+
+def test_countdown_is_planned_without_a_gpu():
+    pytest.importorskip("reasoning_gym", reason="needs reasoning-gym")
+    planned = plan(load_recipe("countdown_tinyzero", ["data.options.size=300"]))
+    assert sum(planned.rows.values()) == 300
+    assert "arithmetic expression" in planned.prompt

@@ -70,8 +70,12 @@ def test_an_answer_form_that_the_rule_does_not_read_is_found(scorer):
 
 
 def test_rows_without_a_gold(scorer):
-    with pytest.raises(UserError, match="2 of 3 rows have no answer, first p1"):
-        check_golds(scorer, prompts("1", None, " "), tags, "drop")
+    some = prompts("1", None, " ")
+    with pytest.raises(UserError, match=r"2 of 3 rows have no answer, first p1.*bad_gold: drop"):
+        check_golds(scorer, some, tags, "error")
+    assert check_golds(scorer, some, tags, "drop") == some[:1]
+    with pytest.raises(UserError, match=r"2 of 2 rows have no answer.*data.columns$"):
+        check_golds(scorer, some[1:], tags, "drop")
     with Scorer([Rule(rule="format")], workers=1) as ungraded:
         assert len(check_golds(ungraded, prompts("1", None), tags, "error")) == 2
 

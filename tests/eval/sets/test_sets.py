@@ -26,7 +26,7 @@ def test_every_set_says_what_it_is_and_where_it_comes_from(name):
 
 
 def test_names_are_the_files():
-    assert {"addition", "gsm8k"} <= set(registry.names())
+    assert {"addition", "gsm8k", "math", "math500"} <= set(registry.names())
     assert "registry" not in registry.names()
     with pytest.raises(KeyError):
         registry.get("registry")
@@ -79,3 +79,19 @@ def test_gsm8k_reads_with_a_gold_in_every_row(monkeypatch, split, count):
     golds = [re.search(found.gold, row[found.columns["answer"]])[1] for row in rows]
     assert all(re.fullmatch(r"-?[\d,]+(\.\d+)?", gold) for gold in golds)
     assert golds[0] == {"train": "72", "test": "18"}[split]
+
+
+@pytest.mark.parametrize(("source", "least"), [("math", 7474), ("math500", 500)])
+def test_math_reads_with_a_gold_in_nearly_every_row(monkeypatch, source, least):
+    """A set named without a split is its first: test, where there is no train."""
+    if not (LOCAL / "math500.jsonl").is_file():
+        pytest.skip("data: no folder with MATH (GRPO_TEST_DATA)")
+    monkeypatch.setenv("GRPO_DATA", str(LOCAL))
+    found, parsed = registry.get(source), parse_source(source)
+    assert parsed.split == found.splits[0]
+    rows = read_rows(parsed, {}, seed=0)
+    assert len(rows) >= least
+    assert all(row[found.columns["prompt"]] for row in rows)
+    assert (
+        sum(not (row[found.columns["answer"]] or "").strip() for row in rows) <= 4
+    )  # which bad_gold: drop leaves out
