@@ -85,11 +85,11 @@ def _single(estimator: Estimator, recipe: Recipe) -> Iterator[Change]:
         yield Change(("train.gradient_checkpointing=auto",), note, found.needed)
     if budget := _largest_budget(estimator, recipe):
         yield budget
-    if recipe.model.adapter is None and recipe.train.shard == "none":
+    if recipe.model.adapter is None and recipe.train.shard != "fsdp2":
         found = estimator.of(changed(recipe, model={"adapter": Adapter()}))
         yield Change(("model.adapter={}",), "LoRA of rank 16; raise train.lr tenfold", found.needed)
     yield from _engine(estimator, recipe)
-    if estimator.room.on_gpu and recipe.model.adapter is None and recipe.train.shard == "none":
+    if estimator.room.on_gpu and recipe.model.adapter is None and recipe.train.shard != "fsdp2":
         yield from _shards(estimator, changed(recipe, train={"shard": "fsdp2"}))
 
 

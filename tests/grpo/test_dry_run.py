@@ -115,3 +115,22 @@ def test_what_would_stop_the_engine_is_told(monkeypatch):
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "0")
     with pytest.raises(UserError, match="is no size of a cache"):
         plan(load_recipe("demo", SMALL))
+
+
+def test_memory_is_told_from_the_config_or_said_to_be_unknown(checkpoint):
+    unknown = plan(load_recipe("demo", [*SMALL, "pretrain=null", "model.path=org/base"])).memory
+    assert unknown.to_json()["unknown"].startswith("the config of org/base is not on this machine")
+    small = plan(load_recipe("demo", SMALL))
+    assert small.to_json()["memory"]["fits"]
+    assert "fits in the 80.0 GiB of a GPU of 80 GiB" in plan(load_recipe("demo", SMALL), 80).to_text()
+    tight = plan(load_recipe("demo", [*SMALL, "model.device=cpu"]), 1.1).memory
+    assert tight.to_json()["room"]["bytes"] == int(1.1 * 2**30)
+    assert not tight.to_json()["fits"]
+    assert any(line.startswith("  would fit  ") for line in tight.to_lines())
+
+
+def test_a_gpu_is_named_in_a_dry_run_alone(capsys):
+    from grpo.cli import main
+
+    assert main(["train", "demo", "--gpu-gib", "80"]) == 2
+    assert "--gpu-gib is for a dry run" in capsys.readouterr().err

@@ -21,7 +21,7 @@ def test_the_first_layers_run_twice_and_gradients_are_the_same(count):
     model.eval()  # as it is loaded
     chunk, gradients, calls = sequences_chunk([[5, 6, 7, 8], [9, 8, 7]]), [], [0] * 3
     for number, layer in enumerate(model.model.layers):
-        layer.mlp.register_forward_hook(
+        layer.mlp.register_forward_pre_hook(  # recomputing ends before it would return
             lambda *_, number=number: calls.__setitem__(number, calls[number] + 1)
         )
     assert layer_count(model) == 3
