@@ -1,7 +1,7 @@
 """Makes freed activations leave the process, on a CPU.
 
-glibc takes what is smaller than 32 MiB from its heap, whose gaps stay resident: a fifth to a half of a
-trainer's peak. Mapped blocks leave at once, and their pages are made anew at every use. That costs the same
+glibc takes what is smaller than 32 MiB from its heap, whose gaps stay resident: 14 to 43 % of a trainer's
+peak. Mapped blocks leave at once, and their pages are made anew at every use. That costs the same
 whatever is computed with them: 5 % of an update of width 576, half of one of width 128 (docs/performance.md).
 """
 

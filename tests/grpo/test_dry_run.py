@@ -135,3 +135,23 @@ def test_countdown_is_planned_without_a_gpu():
     planned = plan(load_recipe("countdown_tinyzero", ["data.options.size=300"]))
     assert sum(planned.rows.values()) == 300
     assert "arithmetic expression" in planned.prompt
+
+
+def test_memory_is_told_from_the_config_or_said_to_be_unknown(checkpoint):
+    unknown = plan(load_recipe("demo", [*SMALL, "pretrain=null", "model.path=org/base"])).memory
+    assert unknown.to_json()["unknown"].startswith("the config of org/base is not on this machine")
+    small = plan(load_recipe("demo", SMALL))
+    assert small.to_json()["memory"]["fits"]
+    assert "fits in the 80.0 GiB of a GPU of 80 GiB" in plan(load_recipe("demo", SMALL), 80).to_text()
+    tight = plan(load_recipe("demo", [*SMALL, "model.device=cpu"]), 1.1).memory
+    assert tight.to_json()["room"]["bytes"] == int(1.1 * 2**30)
+    assert not tight.to_json()["fits"]
+    assert any(line.startswith("  would fit  ") for line in tight.to_lines())
+
+
+def test_a_gpu_is_named_in_a_dry_run_alone(capsys):
+    from grpo.cli import main
+
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "demo", "--gpu-gib", "80"])
+    assert "--gpu-gib is for a dry run" in capsys.readouterr().err
