@@ -49,6 +49,8 @@ def start_engine(
             scratch=scratch,
             engine_args=rollout.engine_args,
             lora=lora,
+            sleep=rollout.sleep,
+            device=rollout.device,
         )
 
     def hf() -> RolloutEngine:
