@@ -14,47 +14,24 @@ if __name__ == "__main__":  # as a file: this folder would lead sys.path, and it
 
 import argparse
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grpo.facts import Facts, gather, numbers
+from grpo.finding import Finding, blocked, ok, warn
+from grpo.size import GIB, check_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Callable  # noqa: UP035 - one import for every Python this must load on
 
-    Check = Callable[[Facts], "Finding"]
+    Check = Callable[[Facts], Finding]
 
-GIB = 2**30
 SETUP_DISK = {"cpu": 6 * GIB, "cuda": 20 * GIB}  # room that an installation and pip's cache take
 LOW_DISK = 2 * GIB
 LOW_MEMORY = 6 * GIB
 REMAKE = "delete .venv and run `make setup`"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found: `state` is ok, warn or blocked, `remedy` what to do unless it is ok."""
-
-    state: str
-    what: str
-    remedy: str = ""
-
-
-def ok(what: str) -> Finding:
-    """Nothing to do."""
-    return Finding("ok", what)
-
-
-def warn(what: str, remedy: str) -> Finding:
-    """Works, but slower or with less."""
-    return Finding("warn", what, remedy)
-
-
-def blocked(what: str, remedy: str) -> Finding:
-    """Does not work until the remedy is applied."""
-    return Finding("blocked", what, remedy)
 
 
 def check_system(facts: Facts) -> Finding:
@@ -241,6 +218,7 @@ INSTALLED: Mapping[str, Check] = {
     "python": check_python,
     "cpu": check_cpu,
     "memory": check_memory,
+    "size": check_size,
     "shm": check_shm,
     "disk": check_disk,
     "compiler": check_compiler,

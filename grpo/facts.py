@@ -32,6 +32,7 @@ class Facts:
     device: str = "cpu"  # cpu or cuda: which of the two lists is meant for this machine
     cpu_flags: frozenset[str] = frozenset()
     memory: int = 0  # RAM, or the container's limit where that is lower
+    gpu_memory: tuple[int, ...] = ()  # of each GPU
     shm: int | None = None  # size of /dev/shm
     disk: int = 0  # free in the folder asked about
     compiler: str | None = None
@@ -64,6 +65,7 @@ def gather(folder: Path) -> Facts:
         device=device,
         cpu_flags=cpu_flags(),
         memory=memory(),
+        gpu_memory=gpu_memory(),
         shm=shutil.disk_usage("/dev/shm").total if os.path.isdir("/dev/shm") else None,
         disk=shutil.disk_usage(str(folder)).free,
         compiler=compiler(),
@@ -121,6 +123,17 @@ def memory() -> int:
         return 0
     limits = [read(path).strip() for path in MEMORY_LIMITS]
     return min([ram] + [int(limit) for limit in limits if limit.isdigit()])
+
+
+def gpu_memory() -> tuple[int, ...]:
+    """Memory of each NVIDIA GPU in bytes, as nvidia-smi lists them in MiB; () without one."""
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    lines = [line.strip() for line in done.stdout.decode().splitlines()]
+    return tuple(int(line) << 20 for line in lines if line.isdigit())
 
 
 def compiler() -> str | None:

@@ -11,17 +11,25 @@ if TYPE_CHECKING:
 
 
 def check_devices(recipe: Recipe) -> None:
-    """Refuses a recipe for a GPU on a machine without one.
+    """Refuses a recipe for GPUs that torch does not see here.
 
     Raises:
-        UserError: `model.device` is cuda, and torch sees no CUDA device.
+        UserError: of `model.device`, `rollout.device` or `rollout.sleep`.
     """
     import torch
 
-    if recipe.model.device == "cuda" and not torch.cuda.is_available():
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    rollout = recipe.rollout
+    if recipe.model.device == "cuda" and not count:
         raise UserError(
             "this recipe is for a GPU, and no CUDA device is visible here",
             "model.device",
             "Run it where one is (see `grpo doctor`), plan it with --dry-run, or try `grpo train demo`: "
             "it needs none",
         )
+    if rollout.device and int(rollout.device.removeprefix("cuda:")) >= count:
+        what = f"no {rollout.device} is visible here: {count} CUDA devices are"
+        raise UserError(what, "rollout.device", "Leave it out to share the trainer's device")
+    if rollout.sleep and not count:
+        what = "vLLM on a CPU cannot sleep, and trainer and engine share no GPU here"
+        raise UserError(what, "rollout.sleep", "Leave it out")

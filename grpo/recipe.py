@@ -163,6 +163,15 @@ class RolloutSection(Section):
         description="of several processes: an engine each, which draws its share of the prompts, or the "
         "first one's engine for all",
     )
+    device: str | None = Field(
+        default=None,
+        description="GPU of the engine alone (cuda:1), counted as the trainer sees them; the trainer's when "
+        "left out",
+    )
+    sleep: bool = Field(
+        default=False,
+        description="the engine gives its GPU memory to the trainer during updates (vLLM's sleep mode)",
+    )
     engine_args: dict[str, Any] = Field(
         default_factory=dict, description="passed through to vLLM's engine as they are"
     )

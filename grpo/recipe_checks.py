@@ -61,6 +61,7 @@ def check_combinations(sections: Mapping[str, Any], tree: Tree) -> None:
         (_lengths, ("rollout",)),
         (_budget, ("rollout", "train")),
         (_engine_args, ("rollout",)),
+        (_placement, ("model", "rollout")),
         (_small_context, ("rollout", "pretrain")),
         (_minibatches, ("train",)),
         (_coefficients, ("algorithm",)),
@@ -192,6 +193,25 @@ def _budget(rollout: Any, train: Any) -> Iterator[Problem]:
 def _engine_args(rollout: Any) -> Iterator[Problem]:
     for name, what, instead in argument_problems(rollout.engine_args):
         yield ("rollout", "engine_args", name), what, instead
+
+
+def _placement(model: Any, rollout: Any) -> Iterator[Problem]:
+    device = ("rollout", "device")
+    if rollout.engine == "hf":
+        for key in ("device", "sleep"):
+            if getattr(rollout, key):
+                yield (
+                    ("rollout", key),
+                    "engine hf computes in the trainer's process",
+                    "Leave it out, or use vllm",
+                )
+    elif rollout.device and not re.fullmatch(r"cuda:\d+", rollout.device):
+        yield device, f"{rollout.device!r} names no GPU", "Write cuda:1"
+    elif rollout.device == "cuda:0" and model.device != "cpu":
+        yield device, "cuda:0 is the trainer's", "Write cuda:1, or leave it out to share it"
+    elif rollout.device and rollout.sleep:
+        what = "an engine on a GPU of its own has no memory to give to the trainer"
+        yield ("rollout", "sleep"), what, "Keep one of rollout.device and rollout.sleep"
 
 
 def _small_context(rollout: Any, pretrain: Any) -> Iterator[Problem]:

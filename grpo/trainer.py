@@ -62,7 +62,7 @@ def train(
         graded = run.check_graded(scorer, gathered)
         control = sample_seed(seed, step, "shuffle", 0) if recipe.train.shuffle_rewards else None
         groups = with_advantages(graded, recipe.algorithm, scorer.weights, control)
-        with run.phase("update"):
+        with run.phase("update"), engine.resting():
             terms = update(policy, reference, groups, recipe, step)
         with run.phase("sync"):
             terms |= sync.send(stepped="grad_norm" in terms) | sync.check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from grpo.gather import Gathered, check_gathered, draw
@@ -94,6 +95,9 @@ class SharedEngine(RolloutEngine):
                 pass
         self._version = version
         return self._ranks.same(received)
+
+    def resting(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._engine is None else self._engine.resting()
 
     def close(self) -> None:
         if self._engine is not None:

@@ -27,13 +27,19 @@ def local_count() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
-def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` for a child that is no rank itself; of several GPUs it sees its parent's alone."""
+def child_environment(environ: Mapping[str, str], device: str | None = None) -> dict[str, str]:
+    """`environ` for a child that is no rank itself; of several GPUs it sees its parent's alone.
+
+    Args:
+        environ: the parent's.
+        device: `cuda:N`, the GPU that the child sees instead, counted as the parent does.
+    """
     kept = {
         name: value for name, value in environ.items() if name not in OURS and not name.startswith(PREFIXES)
     }
-    if "RANK" in environ and "LOCAL_RANK" in environ:
-        local = int(environ["LOCAL_RANK"])
+    is_rank = "RANK" in environ and "LOCAL_RANK" in environ
+    if device is not None or is_rank:
+        local = int(device.removeprefix("cuda:") if device is not None else environ["LOCAL_RANK"])
         visible = environ.get(VISIBLE, "").split(",")
         kept[VISIBLE] = visible[local] if local < len(visible) and visible[local] else str(local)
     return kept

@@ -116,11 +116,17 @@ def _on_gpus(recipe: Recipe) -> bool:
 
 
 def check_processes(recipe: Recipe, count: int) -> None:
-    """Refuses a number of processes that would draw shares of different size.
+    """Refuses a number of processes that would draw shares of different size, or all on one engine's GPU.
 
     Raises:
         UserError: names the nearest number of prompts that works.
     """
+    if recipe.rollout.device and count > 1 and recipe.rollout.engines == "per_rank":
+        raise UserError(
+            f"the engines of {count} processes cannot all have {recipe.rollout.device}",
+            "rollout.device",
+            "Write rollout.engines: shared, or leave it out.",
+        )
     prompts = recipe.train.prompts_per_step
     if recipe.rollout.engines == "per_rank" and prompts % count:
         more = -(-prompts // count) * count

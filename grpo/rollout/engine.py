@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -45,6 +46,10 @@ class RolloutEngine(Protocol):
             A checksum of each tensor the loader consumed.
         """
         ...
+
+    def resting(self) -> AbstractContextManager[None]:
+        """Around an update of the policy: an engine started to do so leaves its GPU memory to the trainer."""
+        return nullcontext()
 
     def close(self) -> None:
         """Ends the engine and everything it started. Safe to call twice."""

@@ -52,6 +52,8 @@ def start_engine(
             at_once=at_once,
             engine_args=rollout.engine_args,
             lora=lora,
+            sleep=rollout.sleep,
+            device=rollout.device,
         )
 
     def hf() -> RolloutEngine:

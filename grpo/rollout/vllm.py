@@ -6,6 +6,7 @@ the trainer. The process is vllm_child.py; this is the trainer's side.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,6 +53,8 @@ class VllmEngine(RolloutEngine):
         at_once: completions of a step.
         engine_args: passed through to vLLM.
         lora: the adapter, where weight updates bring nothing else.
+        sleep: give GPU memory up while the trainer updates.
+        device: its own GPU, `cuda:N` as this process counts them; the trainer's when None.
     """
 
     worker = "grpo.rollout.vllm_worker.WeightTaker"
@@ -69,6 +72,8 @@ class VllmEngine(RolloutEngine):
         at_once: int = 512,
         engine_args: Mapping[str, Any] | None = None,
         lora: Lora | None = None,
+        sleep: bool = False,
+        device: str | None = None,
     ) -> None:
         self._version = version
         self._scratch = scratch
@@ -76,12 +81,13 @@ class VllmEngine(RolloutEngine):
         self._open: dict[int, Request] = {}
         self._submitted = 0
         self._arrived: deque[Rollout] = deque()
-        self._child = Child(
-            "grpo.rollout.vllm_child", log_file, {**UNLESS_SET, **child_environment(os.environ), **ALWAYS}
-        )
+        self._sleeps = sleep
+        environment = {**UNLESS_SET, **child_environment(os.environ, device), **ALWAYS}
+        self._child = Child("grpo.rollout.vllm_child", log_file, environment)
+        given, alone = dict(engine_args or {}), device is not None
         try:
             self._child.send(
-                Start(checkpoint, dtype, context, seed, dict(engine_args or {}), self.worker, at_once, lora)
+                Start(checkpoint, dtype, context, seed, given, self.worker, at_once, lora, sleep, alone)
             )
             _, self.start_seconds = self._child.receive(START_SECONDS)
         except BaseException:
@@ -135,6 +141,28 @@ class VllmEngine(RolloutEngine):
         if received == parcel.checksums:
             self._fault, self._version = None, version
         return received
+
+    @contextlib.contextmanager
+    def resting(self) -> Iterator[None]:
+        if not self._sleeps:
+            yield
+            return
+        self._sleep(True)
+        yield  # whatever fails in there ends the run, and the engine with it
+        import torch
+
+        torch.cuda.empty_cache()  # or the engine would find the trainer's spare memory taken
+        self._sleep(False)
+
+    def _sleep(self, wanted: bool) -> None:
+        self._check()
+        if self._open:
+            raise EngineError(f"{len(self._open)} completions are still being drawn", "sleep")
+        self._child.send(("sleep", wanted))
+        if self._answer() != wanted:
+            raise EngineError(
+                f"the engine would not {'sleep' if wanted else 'wake'}", str(self._child.log_file)
+            )
 
     def close(self) -> None:
         self._fault = "it was closed"

@@ -23,6 +23,7 @@ SEQUENCES = (64, 512)  # completions at once on CPU: throughput of small models 
 PREFILL_TOKENS = 4096  # prompt tokens a step on CPU
 CACHE_BYTES = 4 << 30  # largest cache on CPU by default, where one sequence needs no more
 GPU_SHARE = 0.45  # of GPU memory; the trainer shares the card
+OWN_SHARE = 0.9  # of a GPU that is the engine's alone
 WIDTHS = {"float32": 4, "bfloat16": 2}  # bytes of a number
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM reserves room for
@@ -44,6 +45,7 @@ OURS = {
         ("enable_lora", "max_loras", "max_lora_rank", "max_cpu_loras", "lora_dtype", "lora_target_modules"),
         "Set model.adapter with sync: adapter",
     ),
+    "enable_sleep_mode": "Set rollout.sleep",
     "speculative_config": "Its log-probs are not checked against the trainer's",
 }
 NO_ROOM = ("KV cache", "kv cache", "cache blocks", "memory for kv")
@@ -61,6 +63,8 @@ def engine_arguments(
     at_once: int = SEQUENCES[1],
     overrides: Mapping[str, Any],
     lora: Lora | None = None,
+    sleep: bool = False,
+    alone: bool = False,
 ) -> dict[str, Any]:
     """Arguments of `vllm.LLM` for a rollout engine.
 
@@ -73,8 +77,10 @@ def engine_arguments(
         at_once: completions of a step: on CPU no more are drawn at once, nor is there cache for more.
         overrides: the recipe's `rollout.engine_args`.
         lora: the adapter that is applied beside the base's weights, where one is.
+        sleep: whether it shall be able to give up its GPU memory for a while.
+        alone: whether no trainer shares its GPU.
     """
-    _check(overrides, on_cpu)
+    _check(overrides, on_cpu, sleep)
     arguments: dict[str, Any] = {
         "model": checkpoint,
         "dtype": dtype,
@@ -86,12 +92,10 @@ def engine_arguments(
     if context is not None:
         arguments["max_model_len"] = context
     if lora is not None:
-        room = next(rank for rank in LORA_RANKS if rank >= lora.rank)
-        arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": room}
-        # Without the list vLLM wraps the output head too, and then reads no log-probs of prompts.
-        arguments["lora_target_modules"] = list(lora.targets)
+        arguments |= _lora_arguments(lora)
     if not on_cpu:
-        return {**arguments, "gpu_memory_utilization": GPU_SHARE, **overrides}
+        share = OWN_SHARE if alone else GPU_SHARE
+        return {**arguments, "gpu_memory_utilization": share, "enable_sleep_mode": sleep, **overrides}
 
     from transformers import AutoConfig
 
@@ -116,6 +120,13 @@ def engine_arguments(
 def sequences_for(completions: int) -> int:
     """Completions drawn at once on CPU where a step has so many."""
     return min(max(completions, SEQUENCES[0]), SEQUENCES[1])
+
+
+def _lora_arguments(lora: Lora) -> dict[str, Any]:
+    room = next(rank for rank in LORA_RANKS if rank >= lora.rank)
+    # Without the list vLLM wraps the output head too, and then reads no log-probs of prompts.
+    targets = list(lora.targets)
+    return {"enable_lora": True, "max_loras": 1, "max_lora_rank": room, "lora_target_modules": targets}
 
 
 def token_bytes(config: Any, width: int) -> int:
@@ -257,9 +268,11 @@ def argument_names() -> list[str]:
     return []
 
 
-def _check(overrides: Mapping[str, Any], on_cpu: bool) -> None:
+def _check(overrides: Mapping[str, Any], on_cpu: bool, sleep: bool) -> None:
     for name, what, instead in argument_problems(overrides):
         raise UserError(what, f"{WHERE}.{name}", instead)
+    if on_cpu and sleep:
+        raise UserError("vLLM's CPU build cannot sleep", "rollout.sleep", "Leave it out")
     if on_cpu and overrides.get("enable_chunked_prefill"):
         raise UserError(
             "chunked prefill cannot be used on CPU",

@@ -57,6 +57,8 @@ class Server:
             self.received += len(content)
         elif command == "logprobs":
             self.ask_logprobs(content)
+        elif command == "sleep":
+            self.outbox.send(("answer", self.sleep(content)))
         else:
             self.outbox.send(("answer", self.update(content, receive_file(self.line))))
 
@@ -134,6 +136,14 @@ class Server:
         received: dict[str, str] = first
         return received
 
+    def sleep(self, wanted: bool) -> bool:
+        """Gives GPU memory up (weights go to RAM, the cache is lost) or takes it back; if it sleeps now."""
+        if wanted:
+            self.engine.sleep(level=1)
+        else:
+            self.engine.wake_up()
+        return bool(self.engine.is_sleeping())
+
     def _add(self, name: str, token_ids: Sequence[int], parameters: Any) -> str:
         from vllm.sampling_params import RequestOutputKind
 
@@ -182,6 +192,8 @@ def start_vllm(start: Start) -> Any:
         at_once=start.at_once,
         overrides=start.engine_args,
         lora=start.lora,
+        sleep=start.sleep,
+        alone=start.alone,
     )
     if on_cpu and arguments["enforce_eager"]:
         # vLLM compiles one function of its log-probs even so: seconds, and a C++ compiler, for no gain.

@@ -1,8 +1,8 @@
 """What trainer and engine process say to each other.
 
 To the engine: ("submit", [(number, Request)]), ("logprobs", sequences), ("update", entries) followed by an
-open file, None to end. From it: ("ready", seconds), ("rollouts", [Drawn], requests received, idle),
-("answer", value), or an error of ours, after which it ends.
+open file, ("sleep", whether or to wake), None to end. From it: ("ready", seconds), ("rollouts", [Drawn],
+requests received, idle), ("answer", value), or an error of ours, after which it ends.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class Start:
     worker: str  # dotted name of the class mixed into vLLM's worker
     at_once: int = 512  # completions of a step
     lora: Lora | None = None  # what updates bring: an adapter; whole weights where None
+    sleep: bool = False  # whether it will be told to
+    alone: bool = False  # no trainer shares its GPU
 
 
 class Drawn(NamedTuple):

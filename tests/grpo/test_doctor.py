@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from grpo import facts as facts_module
-from grpo.doctor import BEFORE_SETUP, GIB, INSTALLED, as_json, as_text, examine, is_blocked, main
+from grpo.doctor import BEFORE_SETUP, INSTALLED, as_json, as_text, examine, is_blocked, main
 from grpo.facts import Facts, gather, listed, numbers
+from grpo.size import GIB
 
 ROOT = Path(__file__).resolve().parents[2]
 HEALTHY = Facts(
@@ -29,6 +30,7 @@ HEALTHY = Facts(
 ON_GPU = replace(
     HEALTHY,
     device="cuda",
+    gpu_memory=(80 * GIB,),
     packages={"vllm": "0.32.0", "torch": "2.13.0", "reasoning-gym": "0.1.25"},
     torch_cuda="13.0",
     driver_cuda=(13, 1),
@@ -48,6 +50,7 @@ PLANTED = [
     ("venv", {"has_venv": False}, "blocked", "python3-venv"),
     ("cpu", {"cpu_flags": frozenset({"sse4_2"})}, "blocked", "AVX2"),
     ("memory", {"memory": 2 * GIB}, "warn", "2.0 GiB"),
+    ("size", {"device": "cuda"}, "warn", "nvidia-smi"),
     ("disk", {"disk": GIB}, "warn", "1.0 GiB"),
     ("compiler", {"compiler": None}, "warn", "eager"),
     ("vllm", {"packages": {}}, "blocked", "make setup"),
@@ -163,7 +166,7 @@ def test_without_packages_the_full_check_blocks():
     assert "vLLM is not installed" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["doctor.py", "facts.py", "__init__.py"])
+@pytest.mark.parametrize("name", ["doctor.py", "facts.py", "finding.py", "size.py", "__init__.py"])
 def test_an_old_python_can_read_what_a_bare_machine_runs(name):
     ast.parse((ROOT / "grpo" / name).read_text(), feature_version=(3, 8))
 

@@ -23,6 +23,21 @@ def test_a_recipe_for_a_gpu_is_refused_without_one(recipe_of):
 
 
 @on_cpu
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("rollout.device=cuda:1", "rollout.device: no cuda:1 is visible here: 0 CUDA devices are"),
+        ("rollout.sleep=true", "rollout.sleep: vLLM on a CPU cannot sleep"),
+    ],
+)
+def test_placement_of_the_engine_is_refused_without_a_gpu(recipe_of, override, said):
+    with pytest.raises(UserError, match=said) as refused:
+        check_devices(recipe_of("rollout.engine=vllm", override))
+    assert refused.value.exit_code == 2
+    assert "Leave it out" in str(refused.value)
+
+
+@on_cpu
 def test_it_is_told_before_any_work(tmp_path):
     """The data are not there either: had they been read first, that would be the line."""
     environment = {**os.environ, "GRPO_DATA": str(tmp_path), "HF_HUB_OFFLINE": "1"}

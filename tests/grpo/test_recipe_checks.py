@@ -135,3 +135,32 @@ def test_a_path_to_an_adapter_says_how_to_merge_it(tmp_path):
         f"command line: model.path: {tmp_path} is a PEFT adapter, no whole checkpoint. "
         f"Merge it into its base first: grpo merge {tmp_path} OUT"
     )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["rollout.device=cuda"], "rollout.device: 'cuda' names no GPU"),
+        (["rollout.device=cpu"], "rollout.device: 'cpu' names no GPU"),
+        (["rollout.device=cuda:0"], "rollout.device: cuda:0 is the trainer's"),
+        (["rollout.device=cuda:1", "rollout.sleep=true"], "rollout.sleep: an engine on a GPU of its own"),
+        (
+            ["rollout.engine=hf", "rollout.sleep=true"],
+            "rollout.sleep: engine hf computes in the trainer's process",
+        ),
+        (["rollout.engine=hf", "rollout.device=cuda:1"], "rollout.device: engine hf computes"),
+        (["rollout.engine_args={enable_sleep_mode: true}"], "Set rollout.sleep"),
+    ],
+)
+def test_placement_that_cannot_be(overrides, said):
+    with pytest.raises(UserError) as caught:
+        load_recipe("r1_zero_gsm8k", overrides)
+    assert said in str(caught.value)
+
+
+def test_placement_that_can_be():
+    assert load_recipe("r1_zero_gsm8k", ["rollout.device=cuda:1"]).rollout.device == "cuda:1"
+    assert (
+        load_recipe("r1_zero_gsm8k", ["rollout.device=cuda:0", "model.device=cpu"]).rollout.device == "cuda:0"
+    )
+    assert load_recipe("r1_zero_gsm8k", ["rollout.sleep=true"]).rollout.sleep

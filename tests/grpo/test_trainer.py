@@ -1,5 +1,6 @@
 """The update and the loop, with real models on a real engine."""
 
+import contextlib
 import dataclasses
 import math
 
@@ -229,6 +230,42 @@ class DeafEngine(HfEngine):
 def test_an_engine_that_stays_behind_stops_the_run(loop):
     with pytest.raises(SyncError, match="do not hold the same weights"):
         loop(DeafEngine)
+
+
+class TiredEngine(HfEngine):
+    """Notes what is asked of it; to rest is to be asked for nothing."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.asked, self.is_resting = [], False
+
+    @contextlib.contextmanager
+    def resting(self):
+        self.is_resting = True
+        yield
+        self.is_resting = False
+        self.asked.append("rested")
+
+    def _note(self, what):
+        assert not self.is_resting
+        self.asked.append(what)
+
+    def submit(self, requests):
+        self._note("submit")
+        super().submit(requests)
+
+    def update_weights(self, weights, version):
+        self._note(f"weights {version}")
+        TiredEngine.seen = self.asked
+        return super().update_weights(weights, version)
+
+
+def test_the_engine_rests_during_the_update_and_wakes_for_the_weights(loop):
+    loop(TiredEngine, "train.steps=2", "eval.every=2")
+    asked = TiredEngine.seen
+    first = asked.index("rested")
+    assert asked[first - 1 : first + 2] == ["submit", "rested", "weights 1"]
+    assert asked.count("rested") == 2
 
 
 def test_shuffled_rewards_are_other_rewards(loop, tmp_path):

@@ -54,6 +54,21 @@ def test_children_are_no_ranks_and_see_one_gpu():
     assert child_environment({"PATH": "x"}) == {"PATH": "x"}
 
 
+def test_an_engine_on_another_gpu_sees_that_one_alone():
+    """`cuda:N` counts the GPUs that the parent sees, whatever their own numbers."""
+    assert child_environment({}, "cuda:1") == {"CUDA_VISIBLE_DEVICES": "1"}
+    assert child_environment({"CUDA_VISIBLE_DEVICES": "4,GPU-6"}, "cuda:1")["CUDA_VISIBLE_DEVICES"] == "GPU-6"
+    assert child_environment(LAUNCHED, "cuda:7")["CUDA_VISIBLE_DEVICES"] == "7"
+
+
+def test_one_gpu_is_not_the_engine_of_every_process(recipe_of):
+    given = ("rollout.engine=vllm", "rollout.device=cuda:2")
+    with pytest.raises(UserError, match=r"rollout.device: the engines of 2 .*cuda:2.*engines: shared"):
+        check_processes(recipe_of(*given), 2)
+    check_processes(recipe_of(*given), 1)
+    check_processes(recipe_of(*given, "rollout.engines=shared"), 2)
+
+
 @pytest.mark.parametrize("drawing", [1, 3, 4])
 def test_shares_are_all_in_order(drawing):
     prompts = list(range(10))

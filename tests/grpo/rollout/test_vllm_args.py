@@ -122,6 +122,15 @@ def test_defaults_on_gpu_leave_room_for_the_trainer(checkpoint):
     assert arguments(checkpoint, on_cpu=False, gpu_memory_utilization=0.6)["gpu_memory_utilization"] == 0.6
 
 
+def test_placement_on_gpu(checkpoint):
+    """An engine alone on its GPU takes most of it; one that is to sleep says so to vLLM."""
+    given = {"dtype": "float32", "context": 64, "seed": 0, "on_cpu": False, "overrides": {}}
+    alone = engine_arguments(checkpoint("untied"), **given, alone=True)
+    assert alone["gpu_memory_utilization"] == 0.9
+    assert alone["enable_sleep_mode"] is False
+    assert engine_arguments(checkpoint("untied"), **given, sleep=True)["enable_sleep_mode"] is True
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_what_the_contract_needs_cannot_be_set(name, checkpoint):
     with pytest.raises(UserError, match=f"engine_args.{name}: {name} cannot be set here"):
