@@ -91,8 +91,7 @@ def engine_arguments(
     }
     if context is not None:
         arguments["max_model_len"] = context
-    if lora is not None:
-        arguments |= _lora_arguments(lora)
+    arguments |= _lora_arguments(lora)
     if not on_cpu:
         share = OWN_SHARE if alone else GPU_SHARE
         return {**arguments, "gpu_memory_utilization": share, "enable_sleep_mode": sleep, **overrides}
@@ -111,9 +110,8 @@ def engine_arguments(
         **overrides,
     }
     if "kv_cache_memory_bytes" not in overrides and cache_space() is None:
-        token, sequences = token_bytes(config, WIDTHS[dtype]), arguments["max_num_seqs"]
-        free = free_memory() // local_count()  # each of them may start an engine
-        arguments["kv_cache_memory_bytes"] = cache_bytes(token, longest, sequences, free)
+        token, free = token_bytes(config, WIDTHS[dtype]), free_memory() // local_count()  # each may start one
+        arguments["kv_cache_memory_bytes"] = cache_bytes(token, longest, arguments["max_num_seqs"], free)
     return arguments
 
 
@@ -122,7 +120,9 @@ def sequences_for(completions: int) -> int:
     return min(max(completions, SEQUENCES[0]), SEQUENCES[1])
 
 
-def _lora_arguments(lora: Lora) -> dict[str, Any]:
+def _lora_arguments(lora: Lora | None) -> dict[str, Any]:
+    if lora is None:
+        return {}
     room = next(rank for rank in LORA_RANKS if rank >= lora.rank)
     # Without the list vLLM wraps the output head too, and then reads no log-probs of prompts.
     targets = list(lora.targets)
