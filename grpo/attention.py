@@ -102,8 +102,11 @@ def _members(segments: Sequence[Segment], before: Sequence[int]) -> list[list[in
 def note_packing(tally: Tally, chunk: Chunk) -> None:
     """Notes the tokens of a chunk, and how much of what attention computes for them is no padding.
 
-    Outside attention the model computes no padding at all.
+    Outside attention the model computes no padding at all. A chunk that predicts nothing, which keeps a rank
+    in step with the others, is left out.
     """
+    if not len(chunk.predicted):
+        return
     tokens = len(chunk.token_ids)
     members = _members(chunk.segments, [len(before) for before in places(chunk.segments)[0]])
     padded = sum(len(bucket) * chunk.segments[bucket[0]].length for bucket in members)
