@@ -94,7 +94,7 @@ def test_markup_in_an_error_is_printed_as_it_is(run):
     ],
 )
 def test_exit_codes(run, monkeypatch, raised, code, said):
-    def plan(recipe):
+    def plan(recipe, gpu_gib):
         raise raised
 
     monkeypatch.setattr("grpo.dry_run.plan", plan)
@@ -108,7 +108,7 @@ def test_colons_in_an_error_are_no_emoji(run):
 
 
 def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
-    def plan(recipe):
+    def plan(recipe, gpu_gib):
         raise ZeroDivisionError
 
     monkeypatch.setattr("grpo.dry_run.plan", plan)
