@@ -26,7 +26,7 @@ from grpo.types import Chunk, Segment
 NAME = "grpo_packed"
 # A sequence joins a bucket if it is this share of its longest: of 0.3 to 0.95, what cost least at 20 to 1,500
 # tokens. More buckets are more calls, fewer are more padding.
-BUCKET_SHARE = 0.85
+BUCKET_SHARE = 0.9
 
 
 class Bucket(NamedTuple):

@@ -238,13 +238,14 @@ def _answer_form(data: Any, rewards: Any) -> Iterator[Problem]:
     template = TEMPLATES.get(data.template)
     if template is None:
         return  # told when the data are read
+    find = [name for name, extract in EXTRACTORS.items() if extract(template.answer_form("7")) == "7"]
     for number, rule in enumerate(rewards):
-        extract = EXTRACTORS.get(rule.options.get("extract", ""))
-        if extract is not None and extract(template.answer_form("7")) != "7":
+        asked = rule.options.get("extract", "")
+        if asked in EXTRACTORS and asked not in find:
             yield (
-                ("rewards", str(number), "extract"),
+                ("rewards", number, "extract"),
                 f"{rule.rule} looks elsewhere for the answer than template {data.template} asks for it",
-                "Write extract: text",
+                f"Write extract: {' or '.join(find)}",
             )
 
 

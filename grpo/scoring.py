@@ -73,6 +73,11 @@ class Scorer:
         with user_errors():
             return self._runner.infos()
 
+    @property
+    def graders(self) -> list[str]:
+        """Names, as in metrics, of the rules that grade the answer; known once entered."""
+        return [name for name, rule in zip(self.names, self.rules, strict=True) if rule.grades_answer]
+
     def submit(self, group: Group) -> None:
         """Queues a group and returns at once."""
         texts = [rollout.text for rollout in group.rollouts]

@@ -84,12 +84,15 @@ def run_data(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def graders_of(recipe: dict[str, Any]) -> list[str]:
-    """Names of a recipe's registered rules that grade the answer."""
+    """Names, as in metrics, of a recipe's registered rules that grade the answer."""
     from rewards.registry import get, names
+    from rewards.score import unique
 
     rules = recipe.get("rewards")
-    wanted = [rule.get("rule") for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
-    return [name for name in wanted if name in names() and getattr(get(name), "grades_answer", False)]
+    given = [str(r.get("rule")) for r in rules if isinstance(r, dict)] if isinstance(rules, list) else []
+    grade = {name for name in given if name in names() and getattr(get(name), "grades_answer", False)}
+    called = unique([rule.rpartition(":")[2] for rule in given])
+    return [name for name, rule in zip(called, given, strict=True) if rule in grade]
 
 
 def page(title: str, data: dict[str, Any]) -> str:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     Opened = tuple[str, DataSplits, dict[str, list[Prompt]], list[list[Prompt]]]
 
 PROBES = 8  # prompts whose log-probs are compared at every weight sync
-PROBE_TOKENS = 64  # of each, at its end: they need not be prompts, and worked examples would cost seconds
+PROBE_TOKENS = 32  # of each, at its end: they need not be prompts, and worked examples would cost seconds
 
 
 def train(
@@ -78,7 +78,7 @@ def train_together(
     folder = Path(recipe.output.folder)
     state = {"global_step": 0, "max_steps": recipe.train.steps}  # as TRL has it before the first step
     with Scorer(recipe.rewards, trainer_state=state, workers=reward_workers()) as scorer:
-        graders = [rule.name for rule in scorer.rules if rule.grades_answer]
+        graders = scorer.graders
         with view_for(console, folder.name, *graders[:1]) as view:
             base, splits, sets, protocols = ranks.once(lambda: open_all(recipe, view, scorer))
             tokenizer = load_tokenizer(base)

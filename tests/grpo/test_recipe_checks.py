@@ -94,6 +94,22 @@ def test_an_adapter_is_not_sharded(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("template", "extract", "work"),
+    [("qa", "final", "text or last_number"), ("raw", "text", "final or last_number")],
+)
+def test_a_rule_that_looks_where_no_answer_stands(tmp_path, template, extract, work):
+    text = f"rewards:\n  - rule: accuracy\n    extract: {extract}\n"
+    path = tmp_path / "r.yaml"
+    path.write_text(RECIPE.replace("rewards: [{rule: accuracy}]\n", text))
+    with pytest.raises(UserError) as caught:
+        load_recipe(path, [f"data.template={template}"])
+    assert str(caught.value) == (
+        f"{path}:6 rewards.0.extract: accuracy looks elsewhere for the answer than template {template} "
+        f"asks for it. Write extract: {work}"
+    )
+
+
 def test_a_budget_below_a_completion(tmp_path):
     assert refused(tmp_path, "rollout: {max_tokens: 64}\n", "train.token_budget=64") == [
         "command line: train.token_budget: 64 cannot hold a completion of 64 tokens and its prompt. "

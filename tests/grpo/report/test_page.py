@@ -101,7 +101,13 @@ def test_a_title_is_text(run):
 
 
 def test_graders_are_the_registered_rules_that_grade():
-    rules = [{"rule": "format"}, {"rule": "accuracy"}, {"rule": "mine.py:rule"}, "choice"]
-    assert graders_of({"rewards": rules}) == ["accuracy"]
+    rules = [
+        {"rule": "format"},
+        {"rule": "mine.py:accuracy"},
+        {"rule": "accuracy"},
+        {"rule": "accuracy"},
+        "choice",
+    ]
+    assert graders_of({"rewards": rules}) == ["accuracy_2", "accuracy_3"]
     assert graders_of({"rewards": "none"}) == []
     assert graders_of({}) == []

@@ -65,6 +65,13 @@ def test_a_run_leaves_what_it_says(run, rule, folder):
     assert f"grpo train {folder}/recipe.yaml train.steps=8 --resume" in shown
 
 
+def test_every_rule_that_grades_is_measured_under_every_protocol(run):
+    rules = "rewards=[{rule: accuracy}, {rule: accuracy, extract: last_number, weight: 0}]"
+    summary, _ = run(rules, "eval.protocols=[{temperature: 0}]", "train.steps=1")
+    rows = [(row["protocol"].rpartition("T=")[2], row["rule"]) for row in summary["protocols"]]
+    assert rows == [("1", "accuracy"), ("1", "accuracy_2"), ("0", "accuracy"), ("0", "accuracy_2")]
+
+
 def test_samples_hold_the_text_and_log_prob_of_each_token(run, rule, folder):
     run(rule, "train.steps=1")
     rows = read_samples(folder / "samples" / "step-000001.parquet")
