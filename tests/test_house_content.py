@@ -188,7 +188,7 @@ def test_lists_hold_exact_versions_only():
 
 def test_every_package_that_is_imported_is_declared():
     table = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = ("tasks", "tensorboard", "wandb", "trackio")
+    extras = ("tasks", "tensorboard", "wandb", "trackio", "bitsandbytes")
     lines = [
         *table["dependencies"],
         *(line for extra in extras for line in table["optional-dependencies"][extra]),

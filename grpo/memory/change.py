@@ -85,11 +85,15 @@ def _single(estimator: Estimator, recipe: Recipe) -> Iterator[Change]:
         yield Change(("train.gradient_checkpointing=auto",), note, found.needed)
     if budget := _largest_budget(estimator, recipe):
         yield budget
-    if recipe.model.adapter is None and recipe.train.shard != "fsdp2":
+    in_parts, in_float32 = recipe.train.shard == "fsdp2", recipe.train.optimizer == "adamw"
+    if recipe.model.adapter is None and not in_parts:
         found = estimator.of(changed(recipe, model={"adapter": Adapter()}))
         yield Change(("model.adapter={}",), "LoRA of rank 16; raise train.lr tenfold", found.needed)
+    if in_float32 and not in_parts:
+        found = estimator.of(changed(recipe, train={"optimizer": "adamw_8bit"}))
+        yield Change(("train.optimizer=adamw_8bit",), "needs bitsandbytes", found.needed)
     yield from _engine(estimator, recipe)
-    if estimator.room.on_gpu and recipe.model.adapter is None and recipe.train.shard != "fsdp2":
+    if estimator.room.on_gpu and recipe.model.adapter is None and in_float32 and not in_parts:
         yield from _shards(estimator, changed(recipe, train={"shard": "fsdp2"}))
 
 

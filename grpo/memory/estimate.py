@@ -10,6 +10,7 @@ from grpo.memory.engine import engine_bytes
 from grpo.memory.heap import maps_large
 from grpo.memory.room import Room
 from grpo.memory.simulate import Shape, Simulated
+from grpo.optimizer import moments_bytes
 from grpo.recipe import Recipe
 from grpo.rollout.memory import size
 from grpo.rollout.vllm_args import WIDTHS
@@ -19,7 +20,6 @@ PROCESS = 450 << 20  # PyTorch, transformers, PEFT and accelerate loaded, before
 CUDA_CONTEXT = 600 << 20  # of a process on a GPU, whatever it computes
 SPARE = 1.05  # of the activations: gaps of the allocator, and what kernels allocate for themselves
 HEAP = 1.3  # the same where glibc's heap holds them (grpo/memory/heap.py)
-ADAM = 8  # bytes a trained number: two moments in float32
 PROMPT = 256  # tokens of a prompt, where no tokenizer tells
 
 
@@ -121,7 +121,7 @@ class Estimator:
             "process": CUDA_CONTEXT if self.room.on_gpu else PROCESS,
             "weights": model.weights // ranks,
             "gradients": 4 * model.trained // ranks,
-            "optimiser": ADAM * model.trained // ranks,
+            "optimiser": moments_bytes(recipe.train.optimizer, model.sizes) // ranks,
             "reference": self._reference(recipe) // ranks,
             "activations": int(spare * model.update(shape, recomputed).peak),
         }

@@ -102,7 +102,8 @@ class Simulated:
                 parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
         self._narrow = torch.autocast("cpu", DTYPES[dtype]) if dtype != "float32" else nullcontext()
         self.weights = sum(p.numel() * p.element_size() for p in self._parameters)
-        self.trained = sum(p.numel() for p in self._parameters if p.requires_grad)
+        self.sizes = [p.numel() for p in self._parameters if p.requires_grad]  # of what is trained
+        self.trained = sum(self.sizes)
         self.layers = layer_count(self.model)
         self._taken: dict[tuple[Shape, int], Taken] = {}
 

@@ -14,6 +14,7 @@ from grpo.errors import UserError
 from grpo.folder import find_checkpoint, move_aside
 from grpo.live import view_for
 from grpo.named_models import MODELS, resolve
+from grpo.optimizer import check_optimizer
 from grpo.parallel.draw import open_engine
 from grpo.parallel.follower import Follower
 from grpo.parallel.ranks import Ranks, joined, reward_workers
@@ -70,6 +71,7 @@ def train_together(
     """`train`, by every rank. Whatever reads data or changes files is done once, by the first."""
     quieten()
     check_devices(recipe)
+    check_optimizer(recipe)
     check_start(recipe.rollout)
     check_trackers(recipe.output.trackers)
     checkpoint = ranks.once(lambda: find_checkpoint(recipe, resume=resume, overwrite=overwrite))

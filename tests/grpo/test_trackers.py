@@ -28,7 +28,7 @@ def needs():
 
     def check(name: str) -> None:
         if not trackers.installed(name):
-            pytest.skip(f"needs {name}: pip install --no-deps -r requirements/trackers.txt")
+            pytest.skip(f"needs {name}: pip install --no-deps -r requirements/optional.txt")
 
     return check
 
