@@ -77,7 +77,7 @@ def _dequantise(parts: Sequence[Path], add_bos: bool, folder: Path) -> None:
                 dtype=torch.float32,
             )
         except (ValueError, KeyError, NotImplementedError, OSError, RuntimeError) as error:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
             raise UserError(
                 f"transformers does not read this GGUF file: {first}",
                 str(parts[0]),
