@@ -1,13 +1,14 @@
 """This trainer against TRL's GRPOTrainer: tokens a second, time by phase, memory, on SmolLM2-135M.
 
-    python benchmarks/against_trl.py [--forced] [--micro 8,32] [--rounds 2] [--steps 3]
+    python benchmarks/against_trl.py [--forced] [--budget 1536,4096] [--micro 8,32] [--rounds 2] [--steps 3]
 
-Every arm is a program of its own, started in turn, round after round: ours, TRL with transformers' `generate`
-and TRL with transformers' continuous batching, both at each micro-batch of `--micro`, and vLLM alone. They
-get the same prompts (grade-school problems of reasoning-gym, as chat), completions a prompt, longest
-completion, float32 weights and dense reward, by which no group is without signal and none can be skipped.
-`--forced` gives every completion the same length. A child's first step is not counted. Memory is that of the
-child and all its own children: proportional set sizes, added up, read ten times a second; the highest.
+Every arm is a program of its own, started in turn, round after round: ours at each token budget of
+`--budget`, TRL with transformers' `generate` and TRL with transformers' continuous batching, both at each
+micro-batch of `--micro`, and vLLM alone. They get the same prompts (grade-school problems of reasoning-
+gym, as chat), completions a prompt, longest completion, float32 weights and dense reward, by which no
+group is without signal and none can be skipped. `--forced` gives every completion the same length. A
+child's first step is not counted. Memory is that of the child and all its own children: proportional set
+sizes, added up, read ten times a second; the highest.
 
 TRL gets what is fastest for it here: no gradient checkpointing, and the micro-batch that comes out best. Its
 vLLM modes are tried once, and what they say is printed.
@@ -69,6 +70,7 @@ def main() -> None:
     """Runs the rounds and prints the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--forced", action="store_true", help="all completions of one length")
+    parser.add_argument("--budget", default="1536,4096", help="tokens of a forward pass of ours")
     parser.add_argument("--micro", default="8,32", help="completions of a forward pass of TRL's")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=3, help="of a round, the first not counted")
@@ -80,7 +82,8 @@ def main() -> None:
     quieten()
     with tempfile.TemporaryDirectory() as name:
         task = prepare(asked, Path(name))
-        arms = {OURS: ["ours"], VLLM: ["vllm"]}
+        arms = {f"{OURS}, {budget} tokens a pass": [OURS, budget] for budget in asked.budget.split(",")}
+        arms[VLLM] = ["vllm"]
         for micro in asked.micro.split(","):
             arms[f"TRL, generate, {micro} a pass"] = ["trl", "generate", micro]
             arms[f"TRL, continuous batching, {micro} a pass"] = ["trl", "continuous", micro]
@@ -139,8 +142,9 @@ def measure(words: Sequence[str], task: Task, folder: Path) -> dict[str, Any]:
     """One child's steps but the first, and the highest memory of its process tree in bytes."""
     folder.mkdir()
     (folder / "task.json").write_text(json.dumps(asdict(task)))
-    if words == ["ours"]:
-        (folder / "recipe.yaml").write_text(yaml.safe_dump(our_recipe(task, folder / "run")))
+    if words[0] == OURS:
+        recipe = our_recipe(task, int(words[1]), folder / "run")
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
         command = [sys.executable, "-m", "grpo", "train", str(folder / "recipe.yaml")]
     else:
         command = [sys.executable, str(HERE / f"{words[0]}_arm.py"), str(folder / "task.json"), *words[1:]]
@@ -151,13 +155,11 @@ def measure(words: Sequence[str], task: Task, folder: Path) -> dict[str, Any]:
             time.sleep(POLL)
     if child.returncode:
         sys.exit(f"{' '.join(words)} failed:\n" + (folder / "log").read_text()[-3000:])
-    steps = (
-        our_steps(folder / "run") if words == ["ours"] else json.loads((folder / "steps.json").read_text())
-    )
-    return {"steps": steps[1:], "peak": peak}
+    read = our_steps(folder / "run") if words[0] == OURS else json.loads((folder / "steps.json").read_text())
+    return {"steps": read[1:], "peak": peak}
 
 
-def our_recipe(task: Task, folder: Path) -> dict[str, Any]:
+def our_recipe(task: Task, budget: int, folder: Path) -> dict[str, Any]:
     """The recipe of our arm."""
     return {
         "model": {"path": task.model, "dtype": "float32"},
@@ -169,7 +171,7 @@ def our_recipe(task: Task, folder: Path) -> dict[str, Any]:
             "steps": task.steps,
             "prompts_per_step": task.prompts_per_step,
             "lr": 1e-6,
-            "token_budget": 4096,
+            "token_budget": budget,
             "save_every": task.steps,
         },
         "eval": {"every": task.steps, "prompts": 1, "samples": 1},
@@ -248,7 +250,7 @@ def show(
     modes: Mapping[str, str],
 ) -> None:
     """Prints the table, the ratios and the bound."""
-    console, ours, alone = Console(), figures[OURS], figures[VLLM]
+    console, alone = Console(), figures[VLLM]
     title = "{prompts} prompts x {group}, at most {tokens} tokens".format(**asked)
     title += ", all of one length" if asked["forced"] else ", natural lengths"
     names = ("rollout", "update", "sync")
@@ -260,17 +262,20 @@ def show(
         )
     console.print(table)
     best = max((arm for arm in figures if arm.startswith("TRL")), key=lambda arm: figures[arm]["rate"])
-    console.print(
-        f"ours / {best}: {ours['rate'] / figures[best]['rate']:.2f} x the tokens/s, "
-        f"{ours['peak'] / figures[best]['peak']:.2f} x the peak memory"
-    )
-    floor = ours["tokens"] / alone["rate"] + 6 * size * ours["packed"] / product
-    console.print(
-        f"floor of our step: {ours['tokens']:.0f} tokens / {alone['rate']:.0f} a second of vLLM alone + "
-        f"6 x {size / 1e6:.1f} M x {ours['packed']:.0f} tokens / {product / 1e9:.0f} GFLOP/s "
-        f"= {floor:.1f} s; "
-        f"ours took {ours['seconds']:.1f} s, {ours['seconds'] / floor:.2f} x (goal: {BOUND})"
-    )
+    for arm, ours in figures.items():
+        if not arm.startswith(OURS):
+            continue
+        console.print(
+            f"{arm} / {best}: {ours['rate'] / figures[best]['rate']:.2f} x the tokens/s, "
+            f"{ours['peak'] / figures[best]['peak']:.2f} x the peak memory"
+        )
+        floor = ours["tokens"] / alone["rate"] + 6 * size * ours["packed"] / product
+        console.print(
+            f"  floor of its step: {ours['tokens']:.0f} tokens / {alone['rate']:.0f} a second of vLLM alone "
+            f"+ 6 x {size / 1e6:.1f} M x {ours['packed']:.0f} tokens / {product / 1e9:.0f} GFLOP/s "
+            f"= {floor:.1f} s; it took {ours['seconds']:.1f} s, {ours['seconds'] / floor:.2f} x "
+            f"(goal: {BOUND})"
+        )
     for mode, said in modes.items():
         console.print(f"TRL with vLLM, {mode}: {said or 'trains'}")
 

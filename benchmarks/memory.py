@@ -44,6 +44,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("train.token_budget=4096",),
     ("train.token_budget=8192", "train.gradient_checkpointing=true"),
     ("train.token_budget=4096", "model.adapter={rank: 16}"),
+    ("train.token_budget=2048", "train.gradient_checkpointing=true", "train.optimizer=adamw_8bit"),
 )
 
 
