@@ -4,11 +4,11 @@
 
 Every arm is a program of its own, started in turn, round after round: ours at each token budget of
 `--budget`, TRL with transformers' `generate` and TRL with transformers' continuous batching, both at each
-micro-batch of `--micro`, and vLLM alone. They get the same prompts (grade-school problems of reasoning-
-gym, as chat), completions a prompt, longest completion, float32 weights and dense reward, by which no
-group is without signal and none can be skipped. `--forced` gives every completion the same length. A
-child's first step is not counted. Memory is that of the child and all its own children: proportional set
-sizes, added up, read ten times a second; the highest.
+micro-batch of `--micro`, and vLLM alone. They get the same prompts (grade-school problems of
+reasoning-gym, as chat), completions a prompt, longest completion, float32 weights and dense reward, by
+which no group is without signal and none can be skipped. `--forced` gives every completion the same
+length. A child's first step is not counted. Memory is that of the child and all its own children:
+proportional set sizes, added up, read ten times a second; the highest.
 
 TRL gets what is fastest for it here: no gradient checkpointing, and the micro-batch that comes out best. Its
 vLLM modes are tried once, and what they say is printed.
