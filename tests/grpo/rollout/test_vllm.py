@@ -5,10 +5,12 @@ import signal
 
 import pytest
 import torch
+from transformers import AutoConfig
 
 from grpo.errors import EngineError, UserError
 from grpo.rollout.hf import HfEngine
 from grpo.rollout.vllm import VllmEngine
+from grpo.rollout.vllm_args import sequence_bytes, token_bytes
 from grpo.rollout.vllm_child import drawn
 from grpo.rollout.wire import Drawn
 
@@ -88,6 +90,17 @@ def test_a_seed_gives_its_completion_whatever_else_is_drawn(untied, requests):
 def test_more_prompt_tokens_than_a_step_takes(untied, requests):
     # vLLM's CPU build dies here with seeds and chunked prefill: 50 prompts of 100 tokens, 4096 a step.
     assert len(list(untied.generate(requests(50, 1, length=100)))) == 50
+
+
+def test_a_cache_too_small_for_all_only_makes_them_wait(untied, start_vllm, checkpoint, requests):
+    config = AutoConfig.from_pretrained(checkpoint("untied"))
+    room = {"kv_cache_memory_bytes": 2 * sequence_bytes(token_bytes(config, 4), 128)}
+    short, asked = start_vllm(checkpoint("untied"), **room), requests(8, 4, length=40, max_tokens=80)
+    ours, ample = by_request(short.generate(asked)), by_request(untied.generate(asked))
+    assert ours.keys() == ample.keys()
+    for key, rollout in ours.items():
+        assert rollout.token_ids == ample[key].token_ids
+        assert rollout.logprobs == pytest.approx(ample[key].logprobs, abs=1e-4)
 
 
 def test_requests_may_follow_while_rollouts_are_read(untied, requests):
