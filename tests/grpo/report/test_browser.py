@@ -108,6 +108,35 @@ def test_the_address_browses_to_another_step_and_prompt(run, browse):
     assert part(second, "prompts").index('aria-current="true"') > part(second, "prompts").index("prompt0")
 
 
+SHOTS = "".join(f"Question: {n} + 1 =\nAnswer: {n + 1}\n\n" for n in range(8))
+NAMED = {
+    "examples in front": (
+        [f"{SHOTS}Question: {sum_} =\nAnswer:" for sum_ in ("12 + 7", "30 -  4", "10\n* 2")],
+        ["12 + 7 =", "30 - 4 =", "10 * 2 ="],
+    ),
+    "a number shared": (
+        [f"Question: What is 12 {rest}?\nAnswer:" for rest in ("+ 7", "- 3")],
+        ["12 + 7?", "12 - 3?"],
+    ),
+    # What both begin with and what both end with overlap in the shorter one, of which nothing is left
+    "one within another": (["so so\nso", "so so\nso so\nso"], ["so", "so so"]),
+    "long markup": (
+        [f"Is <b>{letter * 300} so?" for letter in "xy"],
+        [f"<b>{letter * 197}" for letter in "xy"],
+    ),
+    "one": (["Question: 12 + 7 =\nAnswer: \n"], ["Answer:"]),
+}
+
+
+@pytest.mark.parametrize(("prompts", "titles"), NAMED.values(), ids=NAMED)
+def test_prompts_are_named_by_what_they_do_not_share(run, ask, browse, prompts, titles):
+    ask(run, 4, prompts)
+    dom = browse(write_report(run).as_uri(), "--dump-dom")
+    found = re.findall(r'<span class="name">(.*?)</span>', part(dom, "prompts"), re.DOTALL)
+    assert list(map(unescape, found)) == titles
+    assert words(part(dom, "group")).startswith(prompts[0])  # the whole prompt beside the list
+
+
 def test_nothing_that_a_model_wrote_runs(run, browse):
     dom = browse(write_report(run).as_uri(), "--dump-dom")
     assert "<title>run</title>" in dom
