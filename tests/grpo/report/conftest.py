@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from grpo.metrics import MetricsLog
+from grpo.protocols import Measured
 from grpo.samples import write_samples
 from grpo.types import Group, Prompt, Rollout
 from rewards.score import Score
@@ -147,6 +149,18 @@ def add_step():
 def ask():
     """ask(folder, step, prompts): other prompts for a step that is written already."""
     return lambda folder, step, prompts: write_step(folder, step, prompts=prompts)
+
+
+@pytest.fixture
+def measure():
+    """measure(folder, protocols): a finished run's figures under protocols, put into its summary."""
+
+    def add(folder: Path, protocols: Sequence[Measured]) -> None:
+        path = folder / "summary.json"
+        summary = json.loads(path.read_text()) | {"protocols": [row.to_json() for row in protocols]}
+        path.write_text(json.dumps(summary))
+
+    return add
 
 
 @pytest.fixture

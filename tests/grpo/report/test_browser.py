@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from grpo.protocols import Measured
 from grpo.report import serve
 from grpo.report.page import write_report
 from grpo.report.serve import Server
@@ -89,6 +90,19 @@ def test_curves_samples_recipe_and_environment_are_there(run, browse, hostile):
     assert "rule: accuracy" in words(part(dom, "recipe-text"))
     assert "torch2.13" in words(part(dom, "environment-list"))
     assert hostile.split("\u202e")[0] in words(part(dom, "group"))
+
+
+def test_protocols_stand_below_the_figures_and_the_gain_below_them(run, measure, browse, hostile):
+    own = Measured("raw, T=1", "accuracy", (0.2, 0.1, 0.3), (0.7, 0.6, 0.8))
+    other = Measured("qa, 8 shots, T=0", hostile, (0.45, 0.35, 0.55), (0.6, 0.5, 0.7))
+    measure(run, [own, other])
+    dom = browse(write_report(run).as_uri(), "--dump-dom")
+    assert "<title>run</title>" in dom
+    shown = words(part(dom, "comparison"))
+    assert "raw, T=1 (accuracy)0.200 [0.100, 0.300]0.700 [0.600, 0.800]" in shown
+    table, _, below = shown.partition("+0.250 over the base at its best (qa, 8 shots, T=0; </script>")
+    assert "qa, 8 shots, T=0 (</script>" in table
+    assert "the intervals do not overlap" in below
 
 
 def test_tokens_are_shaded_by_their_probability(run, browse):
