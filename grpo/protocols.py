@@ -104,6 +104,11 @@ def set_name(protocol: str) -> str:
     return f"{PREFIX}/{protocol}"
 
 
+def several(rows: Sequence[Measured]) -> bool:
+    """Whether other protocols than the recipe's own were measured: else there is no gain to count."""
+    return len({row.protocol for row in rows}) > 1
+
+
 def gain(rows: Sequence[Measured]) -> tuple[Measured, Measured]:
     """What a gain is counted between: the base where it scores highest by any rule, and the trained policy.
 

@@ -13,7 +13,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from grpo.protocols import Measured, gain, told
+from grpo.protocols import Measured, gain, several, told
 from grpo.screen import clock, coloured, safe, short
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def print_summary(
     """
     console.print()
     console.print(_table(base, trained))
-    if len({row.protocol for row in protocols}) > 1:
+    if several(protocols):
         console.print(_protocols(protocols))
         console.print(told(protocols), markup=False, soft_wrap=True)
     if trained.pass_at_1.high < base.pass_at_1.low:

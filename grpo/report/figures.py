@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from grpo.protocols import Measured, several, told
 from grpo.report.panels import ENDS
 from grpo.report.read import Row, Snapshot
 from grpo.view import rule_metrics, sets_of
@@ -17,7 +18,8 @@ def comparison(snapshot: Snapshot) -> dict[str, Any]:
 
     A row is `{"label", "base", "trained"}`, both `{"value", "interval"}` or null; `steps` are the two.
     Before the run has ended they are the first and the newest evaluation of the held-out half that selects,
-    and `final` is false.
+    and `final` is false. After it, where other protocols were measured, each of all is a row for each rule
+    that grades answers, and "gain" tells the gain in words.
     """
     if snapshot.summary is None:
         return _so_far(snapshot.rows)
@@ -44,6 +46,10 @@ def comparison(snapshot: Snapshot) -> dict[str, Any]:
     rows.append(_row("length, tokens", flat("mean_length", "mean_length_interval")))
     rows.append(_row("cut at max_tokens", flat("truncated", "")))
     about = {name: trained.get(name) for name in ("set", "prompts", "samples")}
+    measured = [Measured.from_json(row) for row in snapshot.summary.get("protocols") or ()]
+    if several(measured):
+        rows += [_measured(row) for row in measured]
+        about["gain"] = told(measured)
     return about | {"final": True, "steps": [part.get("version") for part in ends], "rows": _known(rows)}
 
 
@@ -65,6 +71,11 @@ def _so_far(metrics: Sequence[Row]) -> dict[str, Any]:
     rows.append(_row("cut at max_tokens", figures("clipped_ratio")))
     steps = [row["step"] for row in ends]
     return {"final": False, "set": chosen, "steps": steps, "rows": _known(rows)}
+
+
+def _measured(row: Measured) -> dict[str, Any]:
+    ends = [(value, interval) for value, *interval in (row.base, row.trained)]
+    return _row(f"{row.protocol} ({row.rule})", ends)
 
 
 def _row(label: str, figures: Sequence[Figure]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ function forest(row) {
 }
 
 function comparison(data) {
-  const { rows, final, set, prompts, samples, steps } = data.comparison, box = byId("comparison");
+  const { rows, final, set, prompts, samples, steps, gain } = data.comparison, box = byId("comparison");
   if (!rows.length) return box.replaceChildren(make("p", { class: "note" }, "No held-out evaluation yet."));
   const share = (row) => ["base", "trained"].every((name) => !row[name] || [row[name].value, ...(row[name].interval ?? [])].every((v) => v >= 0 && v <= 1));
   const cell = (part) => {
@@ -53,6 +53,7 @@ function comparison(data) {
   box.replaceChildren(make("table", {}, make("caption", {}, about),
     make("thead", {}, make("tr", {}, ...["", `base (step ${steps[0]})`, `${final ? "trained" : "newest"} (step ${steps[1]})`, "0 to 1"].map((word) => make("th", {}, word)))),
     make("tbody", {}, ...rows.map((row) => make("tr", {}, make("td", {}, row.label), cell(row.base), cell(row.trained), make("td", {}, share(row) ? forest(row) : ""))))));
+  if (gain) box.append(make("p", { class: "gain" }, gain));
 }
 
 /** A nested mapping as terms and values. */

@@ -2,14 +2,33 @@
 
 const byId = (id) => document.getElementById(id);
 
-/** The first line of a text that says something, or its last one where prompts begin alike. */
-function title(prompt) {
+const TITLE = 200; // characters of a prompt's title
+
+/** The last line of a prompt that says something. */
+function lastLine(prompt) {
   const lines = prompt.split("\n").map((line) => line.trim()).filter(Boolean);
   return lines[lines.length - 1] ?? "(empty)";
 }
 
-/** A prompt of the list: its last line, a bar a completion, and the range of rewards. */
-function promptButton(group, lowest, highest) {
+/** What each prompt does not share with all others at its beginning and end, in whole words; else its last line. */
+function titles(prompts) {
+  if (prompts.length < 2) return prompts.map(lastLine);
+  const split = prompts.map((prompt) => prompt.match(/\n|\S+/g) ?? []), first = split[0];
+  const shortest = Math.min(...split.map((words) => words.length));
+  let start = 0, end = 0; // words that all share
+  while (start < shortest && split.every((words) => words[start] === first[start])) start++;
+  while (end < shortest - start && split.every((words) => words.at(-1 - end) === first.at(-1 - end))) end++;
+  const bare = /^[^\p{L}\n]+$/u; // numbers and signs: those beside a title belong to it, as 12 to + 7
+  while (start && bare.test(first[start - 1])) start--;
+  while (end && bare.test(first.at(-end))) end--;
+  return split.map((words, index) => {
+    const own = words.slice(start, words.length - end).filter((word) => word !== "\n").join(" ");
+    return own.slice(0, TITLE) || lastLine(prompts[index]);
+  });
+}
+
+/** A prompt of the list: its title, a bar a completion, and the range of rewards. */
+function promptButton(group, title, lowest, highest) {
   const rewards = group.rows.map((row) => row.reward), known = rewards.filter((reward) => reward !== null);
   const bars = rewards.map((reward) => {
     const bar = make("i");
@@ -17,7 +36,7 @@ function promptButton(group, lowest, highest) {
     return bar;
   });
   const ends = known.length ? [...new Set([Math.min(...known), Math.max(...known)])].map(short).join(" to ") : "no reward";
-  return make("button", { type: "button" }, make("span", { class: "name" }, title(group.prompt)),
+  return make("button", { type: "button" }, make("span", { class: "name" }, title),
     make("span", { class: "rewards" }, ...bars, make("span", {}, ends)));
 }
 
@@ -128,8 +147,9 @@ class Samples {
     const step = this.loaded;
     const rewards = step.groups.flatMap((group) => group.rows.map((row) => row.reward)).filter((r) => r !== null);
     const lowest = Math.min(0, ...rewards), highest = Math.max(0, ...rewards);
+    const names = titles(step.groups.map((group) => group.prompt));
     byId("prompts").replaceChildren(...step.groups.map((group, index) => {
-      const button = promptButton(group, lowest, highest);
+      const button = promptButton(group, names[index], lowest, highest);
       button.setAttribute("aria-current", index === this.prompt);
       button.onclick = () => this.choose(this.step, index);
       return make("li", {}, button);

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from grpo.metrics import MetricsLog
+from grpo.protocols import Measured
 from grpo.samples import write_samples
 from grpo.types import Group, Prompt, Rollout
 from rewards.score import Score
@@ -16,6 +18,7 @@ from rewards.score import Score
 HOSTILE = (
     "</script><script>document.title='owned'</script><img src=x onerror=document.title='owned'>\u202e\x1b[2J"
 )
+PROMPTS = tuple(f"prompt{index} {HOSTILE}" for index in range(3))
 RECIPE = """\
 rewards:
   - {rule: accuracy, weight: 1.0}
@@ -52,7 +55,7 @@ def metrics(step: int) -> dict[str, float]:
     return (found if step else {}) | ({} if step % 2 else evaluated | {"time/evaluate": 1.0})
 
 
-def group(name: str, step: int, texts: tuple[tuple[str, ...], ...]) -> Group:
+def group(name: str, prompt: str, step: int, texts: tuple[tuple[str, ...], ...]) -> Group:
     """A prompt and a completion for each tuple of token texts; a token's log-prob falls along it."""
     rollouts, scores = [], []
     for sample, pieces in enumerate(texts):
@@ -74,7 +77,7 @@ def group(name: str, step: int, texts: tuple[tuple[str, ...], ...]) -> Group:
         scores.append((Score(float(sample), "ok", 0.1, {"extracted": HOSTILE}), Score(None, "error", 0.1)))
     rewards = tuple(float(sample) for sample in range(len(texts)))
     return Group(
-        Prompt(name, name, "42", f"{name} {HOSTILE}", (1,)), tuple(rollouts), tuple(scores), rewards,
+        Prompt(name, name, "42", prompt, (1,)), tuple(rollouts), tuple(scores), rewards,
         tuple(reward - 0.5 for reward in rewards),
     )  # fmt: skip
 
@@ -110,9 +113,9 @@ def write_run(folder: Path, steps: int = 4, *, ended: bool = True, pieces: bool 
     return folder
 
 
-def write_step(folder: Path, step: int, pieces: bool = True) -> None:
-    """The samples of one step: three prompts."""
-    groups = [group(f"prompt{index}", step, texts_of(step)) for index in range(3)]
+def write_step(folder: Path, step: int, pieces: bool = True, prompts: tuple[str, ...] = PROMPTS) -> None:
+    """The samples of one step."""
+    groups = [group(f"prompt{index}", prompt, step, texts_of(step)) for index, prompt in enumerate(prompts)]
     split = (lambda rollout: list(texts_of(step)[rollout.sample])) if pieces else None
     write_samples(folder, step, groups, ["accuracy", "format"], split)
 
@@ -138,6 +141,24 @@ def add_step():
         log = MetricsLog(folder, resume_at=step - 1)
         log.write(step, metrics(step))
         log.close()
+
+    return add
+
+
+@pytest.fixture
+def ask():
+    """ask(folder, step, prompts): other prompts for a step that is written already."""
+    return lambda folder, step, prompts: write_step(folder, step, prompts=prompts)
+
+
+@pytest.fixture
+def measure():
+    """measure(folder, protocols): a finished run's figures under protocols, put into its summary."""
+
+    def add(folder: Path, protocols: Sequence[Measured]) -> None:
+        path = folder / "summary.json"
+        summary = json.loads(path.read_text()) | {"protocols": [row.to_json() for row in protocols]}
+        path.write_text(json.dumps(summary))
 
     return add
 

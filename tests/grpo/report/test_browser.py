@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from grpo.protocols import Measured
 from grpo.report import serve
 from grpo.report.page import write_report
 from grpo.report.serve import Server
@@ -91,6 +92,19 @@ def test_curves_samples_recipe_and_environment_are_there(run, browse, hostile):
     assert hostile.split("\u202e")[0] in words(part(dom, "group"))
 
 
+def test_protocols_stand_below_the_figures_and_the_gain_below_them(run, measure, browse, hostile):
+    own = Measured("raw, T=1", "accuracy", (0.2, 0.1, 0.3), (0.7, 0.6, 0.8))
+    other = Measured("qa, 8 shots, T=0", hostile, (0.45, 0.35, 0.55), (0.6, 0.5, 0.7))
+    measure(run, [own, other])
+    dom = browse(write_report(run).as_uri(), "--dump-dom")
+    assert "<title>run</title>" in dom
+    shown = words(part(dom, "comparison"))
+    assert "raw, T=1 (accuracy)0.200 [0.100, 0.300]0.700 [0.600, 0.800]" in shown
+    table, _, below = shown.partition("+0.250 over the base at its best (qa, 8 shots, T=0; </script>")
+    assert "qa, 8 shots, T=0 (</script>" in table
+    assert "the intervals do not overlap" in below
+
+
 def test_tokens_are_shaded_by_their_probability(run, browse):
     group = part(browse(write_report(run).as_uri(), "--dump-dom"), "group")
     shades = re.findall(r'class="t[^"]*"[^>]*--u: ?([\d.]+)', group)
@@ -106,6 +120,35 @@ def test_the_address_browses_to_another_step_and_prompt(run, browse):
     assert "step2" in words(part(second, "group"))
     assert words(part(second, "group")).startswith("prompt1")
     assert part(second, "prompts").index('aria-current="true"') > part(second, "prompts").index("prompt0")
+
+
+SHOTS = "".join(f"Question: {n} + 1 =\nAnswer: {n + 1}\n\n" for n in range(8))
+NAMED = {
+    "examples in front": (
+        [f"{SHOTS}Question: {sum_} =\nAnswer:" for sum_ in ("12 + 7", "30 -  4", "10\n* 2")],
+        ["12 + 7 =", "30 - 4 =", "10 * 2 ="],
+    ),
+    "a number shared": (
+        [f"Question: What is 12 {rest}?\nAnswer:" for rest in ("+ 7", "- 3")],
+        ["12 + 7?", "12 - 3?"],
+    ),
+    # What both begin with and what both end with overlap in the shorter one, of which nothing is left
+    "one within another": (["so so\nso", "so so\nso so\nso"], ["so", "so so"]),
+    "long markup": (
+        [f"Is <b>{letter * 300} so?" for letter in "xy"],
+        [f"<b>{letter * 197}" for letter in "xy"],
+    ),
+    "one": (["Question: 12 + 7 =\nAnswer: \n"], ["Answer:"]),
+}
+
+
+@pytest.mark.parametrize(("prompts", "titles"), NAMED.values(), ids=NAMED)
+def test_prompts_are_named_by_what_they_do_not_share(run, ask, browse, prompts, titles):
+    ask(run, 4, prompts)
+    dom = browse(write_report(run).as_uri(), "--dump-dom")
+    found = re.findall(r'<span class="name">(.*?)</span>', part(dom, "prompts"), re.DOTALL)
+    assert list(map(unescape, found)) == titles
+    assert words(part(dom, "group")).startswith(prompts[0])  # the whole prompt beside the list
 
 
 def test_nothing_that_a_model_wrote_runs(run, browse):
