@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from grpo.errors import RunError
+from grpo.parallel.ranks import ALONE, Ranks
 from grpo.rollout.engine import RolloutEngine, sample_seed
 from grpo.scoring import Scorer
 from grpo.types import Group, Prompt, Request, Rollout, Sampling
@@ -53,41 +54,60 @@ def gather(
     *,
     run_seed: int,
     step: int,
+    ranks: Ranks = ALONE,
 ) -> Gathered:
     """Draws `samples` completions of each prompt and scores each group as soon as it is full.
 
     A rollout that the engine aborted or failed on is drawn once more with another seed, then left out and
     counted. It is never handed on as a completion worth 0.
 
+    Each rank draws and scores its share of the prompts, and every rank gets all groups. A sample's seed
+    hashes its prompt, so it does not matter who draws it.
+
     Raises:
-        RunError: no group is left with two rollouts.
+        RunError: no group is left with two rollouts, or the ranks do not hold the same prompts.
     """
-    out = draw(engine, scorer, prompts, samples, sampling, run_seed=run_seed, step=step)
-    return check_gathered(out, len(prompts) * samples, step)
-
-
-def check_gathered(out: Gathered, rollouts: int, step: int) -> Gathered:
-    """`out`, unless of the `rollouts` that were asked for no group is left (RunError)."""
-    if not out.groups:
+    own = _draw(engine, scorer, ranks.share(prompts), samples, sampling, run_seed, step)
+    told = ranks.exchange((own, [prompt.id for prompt in prompts]))
+    _check_order([order for _, order in told], step)
+    every = [part for part, _ in told]
+    together = Gathered(
+        groups=[group for part in every for group in part.groups],
+        retried=sum(part.retried for part in every),
+        failed=sum(part.failed for part in every),
+        waited=max(part.waited for part in every),
+        dropped=sum(part.dropped for part in every),
+    )
+    if not together.groups:
         raise RunError(
-            f"no group is left: the engine failed on {out.failed} of {rollouts} rollouts",
+            f"no group is left: the engine failed on {together.failed} of {len(prompts) * samples} rollouts",
             f"step {step}",
             "See engine.log.",
         )
-    return out
+    return together
 
 
-def draw(
+def _check_order(orders: Sequence[Sequence[str]], step: int) -> None:
+    """Refuses ids of a step's prompts, by rank, that differ: shares of them would not make up one step."""
+    for rank, order in enumerate(orders):
+        if order != orders[0]:
+            raise RunError(
+                f"the ranks took different prompts: rank {rank}'s are not rank 0's in its order",
+                f"step {step}",
+                "All ranks must read the same checkpoint: give them the same run folder.",
+            )
+
+
+def _draw(
     engine: RolloutEngine,
     scorer: Scorer,
     prompts: Sequence[Prompt],
     samples: int,
     sampling: Sampling,
-    *,
     run_seed: int,
     step: int,
 ) -> Gathered:
-    """`gather`, that may leave no group: a share of the prompts may be all bad luck, or hold none."""
+    """What one rank draws. It may leave no group: its share may be all bad luck, or hold no prompt."""
     by_id = {prompt.id: prompt for prompt in prompts}
     waiting = {prompt.id: _Waiting(samples) for prompt in prompts}
     again: dict[tuple[str, int], int] = defaultdict(int)

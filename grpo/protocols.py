@@ -94,7 +94,7 @@ def _scores(
             continue
         for rule in graders:
             score = report["rules"][rule]
-            if score["value"] is not None:
+            if None not in (score["value"], *score["interval"]):
                 scores[protocol, rule] = (score["value"], *score["interval"])
     return scores
 

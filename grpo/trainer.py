@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from grpo.attention import note_packing
 from grpo.credit import with_advantages
+from grpo.gather import gather
 from grpo.losses.objective import objective
 from grpo.packing import pack, with_old_logprobs
-from grpo.parallel.draw import gather_together
 from grpo.rollout.engine import sample_seed
 from grpo.rollout.sync import Sync
 from grpo.tally import Tally
@@ -56,8 +56,8 @@ def train(
         scorer.trainer_state = {"global_step": step, "max_steps": recipe.train.steps}
         with run.phase("rollout"):
             taken, size = prompts.take(recipe.train.prompts_per_step), recipe.rollout.group_size
-            gathered = gather_together(
-                policy.ranks, engine, scorer, taken, size, sampling, run_seed=seed, step=step
+            gathered = gather(
+                engine, scorer, taken, size, sampling, run_seed=seed, step=step, ranks=policy.ranks
             )
         graded = run.check_graded(scorer, gathered)
         control = sample_seed(seed, step, "shuffle", 0) if recipe.train.shuffle_rewards else None

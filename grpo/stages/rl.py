@@ -15,7 +15,7 @@ from grpo.folder import find_checkpoint, move_aside
 from grpo.live import view_for
 from grpo.named_models import MODELS, resolve
 from grpo.optimizer import check_optimizer
-from grpo.parallel.draw import open_engine
+from grpo.parallel.engines import open_engine
 from grpo.parallel.follower import Follower
 from grpo.parallel.ranks import Ranks, joined, reward_workers
 from grpo.pieces import pieces_of

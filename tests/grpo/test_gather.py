@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import pytest
 
 from grpo.errors import RunError
 from grpo.gather import gather, requests_for
+from grpo.parallel.ranks import ALONE, Ranks
 from grpo.recipe import Rule
 from grpo.rollout.engine import RolloutEngine
 from grpo.scoring import Scorer
@@ -61,8 +63,23 @@ def scorer():
 PROMPTS = [Prompt(name, name, "4", name, (1, 2)) for name in "cabd"]
 
 
-def run(engine, scorer, samples=3, prompts=PROMPTS):
-    return gather(engine, scorer, prompts, samples, Sampling(), run_seed=0, step=5)
+@dataclass(frozen=True)
+class InTurn(Ranks):
+    """A rank that hears itself and those that spoke before it, by rank."""
+
+    said: dict[int, object] = field(default_factory=dict)
+
+    def exchange(self, value):
+        self.said[self.rank] = value
+        return [self.said[rank] for rank in sorted(self.said)]
+
+
+def run(engine, scorer, samples=3, prompts=PROMPTS, ranks=ALONE):
+    return gather(engine, scorer, prompts, samples, Sampling(), run_seed=0, step=5, ranks=ranks)
+
+
+def names(gathered):
+    return "".join(group.prompt.id for group in gathered.groups)
 
 
 def test_groups_come_in_prompt_order_whole_and_scored(scorer):
@@ -119,6 +136,52 @@ def test_nothing_left_stops_the_run(scorer):
     with pytest.raises(RunError, match="failed on 8 of 12"):
         run(ScriptedEngine(lambda r, tries: "abort" if r.sample else False), scorer)
     assert len(run(ScriptedEngine(), scorer).groups) == 4  # the scorer is left usable
+
+
+@pytest.mark.parametrize("turns", [(0, 1, 2), (2, 0, 1)])
+def test_ranks_draw_their_shares_and_all_get_all_groups_in_prompt_order(scorer, turns):
+    said, engines = {}, [ScriptedEngine(lambda r, tries: r.sample == 1 and "error") for _ in turns]
+    for rank in turns:
+        found = run(engines[rank], scorer, ranks=InTurn(rank, 3, 3, said))
+    assert names(found) == "cabd"
+    assert ["".join(sorted({r.prompt_id for r in engine.requests})) for engine in engines] == ["c", "a", "bd"]
+    assert (found.retried, found.failed, found.dropped) == (4, 4, 0)
+    assert [len(group.rollouts) for group in found.groups] == [2] * 4
+
+
+def test_a_rank_that_does_not_draw_gets_the_groups_of_the_one_that_does(scorer):
+    said, idle = {}, ScriptedEngine()
+    run(ScriptedEngine(), scorer, ranks=InTurn(0, 2, 1, said))
+    assert names(run(idle, scorer, ranks=InTurn(1, 2, 1, said))) == "cabd"
+    assert idle.requests == []
+
+
+def test_it_takes_all_ranks_to_be_left_with_no_group(scorer):
+    said, broken = {}, ScriptedEngine(lambda r, tries: "abort")
+    run(ScriptedEngine(), scorer, ranks=InTurn(0, 2, 2, said))
+    found = run(broken, scorer, ranks=InTurn(1, 2, 2, said))
+    assert (names(found), found.failed, found.dropped) == ("ca", 6, 2)
+    run(ScriptedEngine(), scorer, ranks=InTurn(0, 2, 2, said))
+    said[0][0].groups.clear()
+    with pytest.raises(RunError, match=r"step 5: no group is left.*failed on 6 of 12"):
+        run(broken, scorer, ranks=InTurn(1, 2, 2, said))
+
+
+OTHER = Prompt("e", "e", "4", "e", (1, 2))
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [PROMPTS[::-1], [*PROMPTS[:2], PROMPTS[3], PROMPTS[2]], [*PROMPTS[:3], OTHER], PROMPTS[:3], []],
+    ids=["reversed", "swapped within a share", "another", "one fewer", "none"],
+)
+def test_ranks_that_took_different_prompts_stop_the_run(scorer, theirs):
+    said = {}
+    run(ScriptedEngine(), scorer, ranks=InTurn(0, 2, 2, said))
+    with pytest.raises(
+        RunError, match=r"step 5: the ranks took different prompts: rank 1's are not rank 0's"
+    ):
+        run(ScriptedEngine(), scorer, prompts=theirs, ranks=InTurn(1, 2, 2, said))
 
 
 def test_no_two_seeds_are_the_same():

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from eval.run import summarise
-from grpo.protocols import Measured
+from grpo.protocols import Measured, read_protocols
 from grpo.summary import print_summary, write_summary
 from grpo.types import Group, Prompt, Rollout
 from rewards.score import Score
@@ -67,6 +67,17 @@ def test_the_gain_is_counted_against_the_base_at_its_best(tmp_path):
         tmp_path, protocols=[*rows[:3], replace(rows[3], base=(0.4, 0.2, 0.56))]
     )
     assert "over the base" not in shown(tmp_path, protocols=rows[:1])
+
+
+def test_a_figure_without_an_interval_counts_for_no_gain(tmp_path):
+    (tmp_path / "eval").mkdir()
+    known, unknown = {"value": 0.5, "interval": [0.4, 0.6]}, {"value": 3.0, "interval": [None, None]}
+    for end in ("base", "trained"):
+        report = {"set": "held-out-report", "rules": {"accuracy": known, "ours": unknown}}
+        (tmp_path / "eval" / f"{end}-held-out-report.json").write_text(json.dumps(report))
+    numbers = (0.5, 0.4, 0.6)
+    found = read_protocols(tmp_path, "raw, T=1", ["accuracy", "ours"])
+    assert found == [Measured("raw, T=1", "accuracy", numbers, numbers)]
 
 
 def shown(folder, **options) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from grpo.errors import EngineError, UserError
-from grpo.parallel.draw import SharedEngine
+from grpo.parallel.engines import SharedEngine
 from grpo.parallel.ranks import Ranks
 from grpo.rollout.vllm import VllmEngine
 

@@ -1,4 +1,4 @@
-"""Rollouts of several ranks: each with an engine of its own, or all of them drawn by the first rank's."""
+"""Engines of several ranks: each has one of its own, or all see that of the first rank."""
 
 from __future__ import annotations
 
@@ -6,44 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from grpo.gather import Gathered, check_gathered, draw
 from grpo.parallel.ranks import Ranks
 from grpo.rollout.engine import RolloutEngine
-from grpo.scoring import Scorer
-from grpo.types import Prompt, Request, Rollout, Sampling
+from grpo.types import Request, Rollout
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-def gather_together(
-    ranks: Ranks,
-    engine: RolloutEngine,
-    scorer: Scorer,
-    prompts: Sequence[Prompt],
-    samples: int,
-    sampling: Sampling,
-    *,
-    run_seed: int,
-    step: int,
-) -> Gathered:
-    """`gather`, each rank drawing and scoring its share of the prompts; every rank gets all groups.
-
-    A sample's seed hashes its prompt, so it does not matter who draws it.
-
-    Raises:
-        RunError: no group is left with two rollouts.
-    """
-    own = draw(engine, scorer, ranks.share(prompts), samples, sampling, run_seed=run_seed, step=step)
-    every = ranks.exchange(own)
-    together = Gathered(
-        groups=[group for part in every for group in part.groups],
-        retried=sum(part.retried for part in every),
-        failed=sum(part.failed for part in every),
-        waited=max(part.waited for part in every),
-        dropped=sum(part.dropped for part in every),
-    )
-    return check_gathered(together, len(prompts) * samples, step)
 
 
 def open_engine(ranks: Ranks, version: int, start: Callable[[], RolloutEngine]) -> RolloutEngine:
