@@ -45,6 +45,7 @@ def main() -> None:
             seed=0,
             log_file=folder / "log",
             scratch=folder,
+            at_once=max(AT_ONCE),
         ) as engine:
             for count in AT_ONCE:
                 best = 0.0

@@ -50,7 +50,7 @@ class VllmEngine(RolloutEngine):
         seed: of whatever the requests do not seed themselves.
         log_file: receives all that the process prints.
         scratch: folder whose disk carries weight updates that memory has no room for.
-        at_once: completions of a step.
+        at_once: completions of a step, for which it makes room.
         engine_args: passed through to vLLM.
         lora: the adapter, where weight updates bring nothing else.
         sleep: give GPU memory up while the trainer updates.
@@ -69,7 +69,7 @@ class VllmEngine(RolloutEngine):
         seed: int,
         log_file: Path,
         scratch: Path,
-        at_once: int = 512,
+        at_once: int,
         engine_args: Mapping[str, Any] | None = None,
         lora: Lora | None = None,
         sleep: bool = False,

@@ -60,7 +60,7 @@ def engine_arguments(
     context: int | None,
     seed: int,
     on_cpu: bool,
-    at_once: int = SEQUENCES[1],
+    at_once: int,
     overrides: Mapping[str, Any],
     lora: Lora | None = None,
     sleep: bool = False,

@@ -33,7 +33,7 @@ class Start:
     seed: int
     engine_args: Mapping[str, Any]
     worker: str  # dotted name of the class mixed into vLLM's worker
-    at_once: int = 512  # completions of a step
+    at_once: int  # completions of a step
     lora: Lora | None = None  # what updates bring: an adapter; whole weights where None
     sleep: bool = False  # whether it will be told to
     alone: bool = False  # no trainer shares its GPU

@@ -150,6 +150,7 @@ def start_vllm(tmp_path_factory):
                 seed=0,
                 log_file=folder / "engine.log",
                 scratch=folder,
+                at_once=32,
                 engine_args={"max_num_seqs": 32, **engine_args},
                 lora=lora,
             )

@@ -16,7 +16,7 @@ from grpo.rollout.vllm import VllmEngine
 
 log, scratch = Path("engine.log"), Path("scratch")
 with VllmEngine(
-    sys.argv[1], dtype="float32", context=64, version=0, seed=0, log_file=log, scratch=scratch
+    sys.argv[1], dtype="float32", context=64, version=0, seed=0, log_file=log, scratch=scratch, at_once=1
 ) as engine:
     print(engine.pid, flush=True)
     if sys.argv[2] == "error":

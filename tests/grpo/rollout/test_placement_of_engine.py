@@ -27,6 +27,7 @@ def start(checkpoint, tmp_path):
                 seed=0,
                 log_file=tmp_path / "engine.log",
                 scratch=tmp_path,
+                at_once=2,
                 engine_args={"kv_cache_memory_bytes": 1 << 24},
                 **placement,
             )

@@ -212,6 +212,7 @@ def test_no_room_for_the_cache_is_the_users_to_mend(checkpoint, tmp_path):
             seed=0,
             log_file=tmp_path / "engine.log",
             scratch=tmp_path,
+            at_once=1,
             engine_args={"kv_cache_memory_bytes": 4096},
         )
     assert raised.value.exit_code == 2

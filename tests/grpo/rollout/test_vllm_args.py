@@ -27,9 +27,16 @@ from grpo.rollout.wire import Lora
 pytest.importorskip("vllm")
 
 
-def arguments(checkpoint, *, context=128, on_cpu=True, **overrides):
+def arguments(checkpoint, *, context=128, on_cpu=True, at_once=512, lora=None, **overrides):
     return engine_arguments(
-        checkpoint("untied"), dtype="float32", context=context, seed=3, on_cpu=on_cpu, overrides=overrides
+        checkpoint("untied"),
+        dtype="float32",
+        context=context,
+        seed=3,
+        on_cpu=on_cpu,
+        at_once=at_once,
+        overrides=overrides,
+        lora=lora,
     )
 
 
@@ -58,9 +65,7 @@ def test_defaults_on_cpu(checkpoint, monkeypatch):
 @pytest.mark.parametrize(("at_once", "sequences"), [(8, 64), (256, 256), (4096, 512)])
 def test_the_cache_is_for_the_completions_of_a_step(checkpoint, at_once, sequences, monkeypatch):
     monkeypatch.delenv(SPACE, raising=False)
-    options = {"dtype": "float32", "context": 128, "seed": 3, "on_cpu": True, "overrides": {}}
-    found = engine_arguments(checkpoint("untied"), at_once=at_once, **options)
-    most = engine_arguments(checkpoint("untied"), **options)
+    found, most = arguments(checkpoint, at_once=at_once), arguments(checkpoint, at_once=512)
     assert (found["max_num_seqs"], most["max_num_seqs"]) == (sequences, 512)
     assert found["kv_cache_memory_bytes"] * 512 == most["kv_cache_memory_bytes"] * sequences
 
@@ -68,9 +73,7 @@ def test_the_cache_is_for_the_completions_of_a_step(checkpoint, at_once, sequenc
 @pytest.mark.parametrize(("rank", "room"), [(1, 1), (4, 8), (16, 16), (100, 128), (512, 512)])
 def test_room_for_an_adapter(checkpoint, rank, room):
     lora = Lora(rank, alpha=32, targets=("q_proj", "o_proj"))
-    found = engine_arguments(
-        checkpoint("untied"), dtype="float32", context=128, seed=3, on_cpu=True, overrides={}, lora=lora
-    )
+    found = arguments(checkpoint, lora=lora)
     assert (found["enable_lora"], found["max_loras"], found["max_lora_rank"]) == (True, 1, room)
     assert found["lora_target_modules"] == ["q_proj", "o_proj"]
     assert not any("lora" in name for name in arguments(checkpoint))
@@ -124,7 +127,7 @@ def test_defaults_on_gpu_leave_room_for_the_trainer(checkpoint):
 
 def test_placement_on_gpu(checkpoint):
     """An engine alone on its GPU takes most of it; one that is to sleep says so to vLLM."""
-    given = {"dtype": "float32", "context": 64, "seed": 0, "on_cpu": False, "overrides": {}}
+    given = {"dtype": "float32", "context": 64, "seed": 0, "on_cpu": False, "at_once": 8, "overrides": {}}
     alone = engine_arguments(checkpoint("untied"), **given, alone=True)
     assert alone["gpu_memory_utilization"] == 0.9
     assert alone["enable_sleep_mode"] is False
