@@ -19,6 +19,7 @@ from grpo.corpus import CORPORA
 from grpo.recipe import Pretrain
 from grpo.rollout.engine import sample_seed
 from grpo.rollout.vllm import VllmEngine
+from grpo.rollout.wire import Load
 from grpo.stages.pretrain import build_decoder, build_tokenizer
 from grpo.types import Request, Sampling
 
@@ -45,7 +46,7 @@ def main() -> None:
             seed=0,
             log_file=folder / "log",
             scratch=folder,
-            at_once=max(AT_ONCE),
+            load=Load(max(AT_ONCE), max(AT_ONCE), sampling.max_tokens),
         ) as engine:
             for count in AT_ONCE:
                 best = 0.0

@@ -15,6 +15,7 @@ from pathlib import Path
 from vllm import LLM, SamplingParams
 
 from grpo.rollout.vllm_args import engine_arguments
+from grpo.rollout.wire import Load
 
 
 def main(path: str) -> None:
@@ -27,7 +28,7 @@ def main(path: str) -> None:
         context=task["context"],
         seed=0,
         on_cpu=True,
-        at_once=task["prompts_per_step"] * task["group"],
+        load=Load(task["prompts_per_step"] * task["group"], task["group"], task["tokens"]),
         overrides={},
     )
     engine = LLM(**arguments)

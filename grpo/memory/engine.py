@@ -13,6 +13,7 @@ from grpo.rollout.vllm_args import (
     WIDTHS,
     cache_bytes,
     cache_space,
+    load_of,
     sequence_bytes,
     sequences_for,
     token_bytes,
@@ -65,7 +66,6 @@ def _cache(recipe: Recipe, config: Any) -> int:
     arguments = recipe.rollout.engine_args
     if CACHE in arguments:
         return int(arguments[CACHE])
-    token = token_bytes(config, WIDTHS[recipe.model.dtype])
-    step = recipe.train.prompts_per_step * recipe.rollout.group_size
-    sequences = int(arguments.get("max_num_seqs", sequences_for(step)))
-    return cache_bytes(token, longest(recipe, config), sequences, free_memory() // local_count())
+    token, load = token_bytes(config, WIDTHS[recipe.model.dtype]), load_of(recipe, 1)
+    sequences = int(arguments.get("max_num_seqs", sequences_for(load.completions)))
+    return cache_bytes(token, longest(recipe, config), load, sequences, free_memory() // local_count())

@@ -9,7 +9,7 @@ from grpo.recipe import RolloutSection
 from grpo.rollout.engine import RolloutEngine
 from grpo.rollout.hf import HfEngine
 from grpo.rollout.vllm import VllmEngine
-from grpo.rollout.wire import Lora
+from grpo.rollout.wire import Load, Lora
 
 
 def start_engine(
@@ -22,7 +22,7 @@ def start_engine(
     scratch: Path,
     seed: int,
     device: str,
-    at_once: int,
+    load: Load,
     lora: Lora | None = None,
 ) -> RolloutEngine:
     """The engine of `rollout.engine`, ready to generate; `with` closes it.
@@ -36,7 +36,7 @@ def start_engine(
         scratch: existing folder whose disk carries weight updates that memory has no room for.
         seed: of whatever the requests do not seed themselves.
         device: the trainer's, which an engine in its process shares.
-        at_once: completions of a step, for which the engine makes room.
+        load: what a step asks of it, for which it makes room.
         lora: the adapter, where weight updates bring nothing else.
     """
 
@@ -49,7 +49,7 @@ def start_engine(
             seed=seed,
             log_file=log_file,
             scratch=scratch,
-            at_once=at_once,
+            load=load,
             engine_args=rollout.engine_args,
             lora=lora,
             sleep=rollout.sleep,

@@ -18,7 +18,7 @@ from grpo.parallel.launch import child_environment
 from grpo.rollout.engine import RolloutEngine
 from grpo.rollout.process import Child
 from grpo.rollout.transfer import pack
-from grpo.rollout.wire import Drawn, Lora, Start
+from grpo.rollout.wire import Drawn, Load, Lora, Start
 from grpo.types import Request, Rollout
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class VllmEngine(RolloutEngine):
         seed: of whatever the requests do not seed themselves.
         log_file: receives all that the process prints.
         scratch: folder whose disk carries weight updates that memory has no room for.
-        at_once: completions of a step, for which it makes room.
+        load: what a step asks of it, for which it makes room.
         engine_args: passed through to vLLM.
         lora: the adapter, where weight updates bring nothing else.
         sleep: give GPU memory up while the trainer updates.
@@ -69,7 +69,7 @@ class VllmEngine(RolloutEngine):
         seed: int,
         log_file: Path,
         scratch: Path,
-        at_once: int,
+        load: Load,
         engine_args: Mapping[str, Any] | None = None,
         lora: Lora | None = None,
         sleep: bool = False,
@@ -87,7 +87,7 @@ class VllmEngine(RolloutEngine):
         given, alone = dict(engine_args or {}), device is not None
         try:
             self._child.send(
-                Start(checkpoint, dtype, context, seed, given, self.worker, at_once, lora, sleep, alone)
+                Start(checkpoint, dtype, context, seed, given, self.worker, load, lora, sleep, alone)
             )
             _, self.start_seconds = self._child.receive(START_SECONDS)
         except BaseException:

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from grpo.errors import UserError
 from grpo.nearest import suggest
 from grpo.parallel.launch import local_count
-from grpo.recipe import RolloutSection
+from grpo.recipe import Recipe, RolloutSection
 from grpo.rollout.memory import free_memory, size
-from grpo.rollout.wire import Lora
+from grpo.rollout.wire import Load, Lora
 
 BLOCK = 32  # tokens a cache block; CPU's default of 128 never finds a short prompt again
 SEQUENCES = (64, 512)  # completions at once on CPU: throughput of small models rises up to the latter
@@ -60,7 +60,7 @@ def engine_arguments(
     context: int | None,
     seed: int,
     on_cpu: bool,
-    at_once: int,
+    load: Load,
     overrides: Mapping[str, Any],
     lora: Lora | None = None,
     sleep: bool = False,
@@ -74,7 +74,7 @@ def engine_arguments(
         context: longest sequence in tokens; the model's own when None.
         seed: of whatever the requests do not seed themselves.
         on_cpu: whether the installed vLLM computes on the CPU.
-        at_once: completions of a step: on CPU no more are drawn at once, nor is there cache for more.
+        load: what a step asks: on CPU no more is drawn at once, nor is there cache for more.
         overrides: the recipe's `rollout.engine_args`.
         lora: the adapter that is applied beside the base's weights, where one is.
         sleep: whether it shall be able to give up its GPU memory for a while.
@@ -95,24 +95,37 @@ def engine_arguments(
     if not on_cpu:
         share = OWN_SHARE if alone else GPU_SHARE
         return {**arguments, "gpu_memory_utilization": share, "enable_sleep_mode": sleep, **overrides}
+    return arguments | _on_cpu(checkpoint, WIDTHS[dtype], context, load, overrides)
 
+
+def _on_cpu(
+    checkpoint: str, width: int, context: int | None, load: Load, overrides: Mapping[str, Any]
+) -> dict[str, Any]:
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(checkpoint).get_text_config()
     longest: int = context if context is not None else config.max_position_embeddings
-    arguments |= {
+    arguments = {
         "block_size": BLOCK,
         "enforce_eager": True,
-        "max_num_seqs": sequences_for(at_once),
+        "max_num_seqs": sequences_for(load.completions),
         "max_num_batched_tokens": max(PREFILL_TOKENS, longest),
         # vLLM's CPU build crashes when it splits the prompt of a seeded request over two steps.
         "enable_chunked_prefill": False,
         **overrides,
     }
     if "kv_cache_memory_bytes" not in overrides and cache_space() is None:
-        token, free = token_bytes(config, WIDTHS[dtype]), free_memory() // local_count()  # each may start one
-        arguments["kv_cache_memory_bytes"] = cache_bytes(token, longest, arguments["max_num_seqs"], free)
+        token, free = token_bytes(config, width), free_memory() // local_count()  # each may start one
+        arguments["kv_cache_memory_bytes"] = cache_bytes(
+            token, longest, load, arguments["max_num_seqs"], free
+        )
     return arguments
+
+
+def load_of(recipe: Recipe, engines: int) -> Load:
+    """What a step asks of each of so many engines."""
+    completions = recipe.train.prompts_per_step * recipe.rollout.group_size
+    return Load(-(-completions // engines), recipe.rollout.group_size, recipe.rollout.max_tokens)
 
 
 def sequences_for(completions: int) -> int:
@@ -143,20 +156,27 @@ def token_bytes(config: Any, width: int) -> int:
     return int(2 * config.num_hidden_layers * heads * head * width)
 
 
-def cache_bytes(token: int, longest: int, sequences: int, free: int) -> int:
-    """Bytes of key-value cache on CPU: all sequences at once, within `CACHE_BYTES` and half of free memory.
+def cache_bytes(token: int, longest: int, load: Load, sequences: int, free: int) -> int:
+    """Bytes of key-value cache on CPU: all sequences at once, a group's prompt in it once.
+
+    At most `CACHE_BYTES` and half of free memory. Where more is asked of the engine, as by an evaluation that
+    draws fewer completions of more prompts, some of it waits.
 
     Args:
         token: bytes a token.
         longest: longest sequence, tokens.
+        load: what a step asks.
         sequences: sequences at once.
         free: bytes of memory free now.
     """
-    blocks, least = -(-longest // BLOCK) + 1, sequence_bytes(token, longest)
+    least = sequence_bytes(token, longest)
     if least > free // 2:
         takes = f"a sequence of {longest} tokens takes {size(least)}"
         raise no_room(f"{takes}, half of the free memory is {size(free // 2)}", on_cpu=True)
-    return max(least, min(sequences * blocks * BLOCK * token, CACHE_BYTES, free // 2))
+    # The last block of a prompt is partly full: each completion goes on in one of its own.
+    prompt, own = -(-max(0, longest - load.tokens) // BLOCK), -(-load.tokens // BLOCK) + 1
+    blocks = -(-sequences // load.group) * prompt + sequences * own
+    return max(least, min(blocks * BLOCK * token, CACHE_BYTES, free // 2))
 
 
 def sequence_bytes(token: int, longest: int) -> int:

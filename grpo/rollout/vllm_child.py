@@ -189,7 +189,7 @@ def start_vllm(start: Start) -> Any:
         context=start.context,
         seed=start.seed,
         on_cpu=on_cpu,
-        at_once=start.at_once,
+        load=start.load,
         overrides=start.engine_args,
         lora=start.lora,
         sleep=start.sleep,

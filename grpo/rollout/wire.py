@@ -23,6 +23,14 @@ class Lora:
     targets: tuple[str, ...]  # names of the layers it may change, each the last part of a module's name
 
 
+class Load(NamedTuple):
+    """What a step asks of an engine at most, for which it makes room."""
+
+    completions: int
+    group: int  # completions that share a prompt
+    tokens: int  # longest completion
+
+
 @dataclass(frozen=True)
 class Start:
     """What the engine process is told first."""
@@ -33,7 +41,7 @@ class Start:
     seed: int
     engine_args: Mapping[str, Any]
     worker: str  # dotted name of the class mixed into vLLM's worker
-    at_once: int  # completions of a step
+    load: Load
     lora: Lora | None = None  # what updates bring: an adapter; whole weights where None
     sleep: bool = False  # whether it will be told to
     alone: bool = False  # no trainer shares its GPU

@@ -22,7 +22,7 @@ from grpo.pieces import pieces_of
 from grpo.placement import check_devices
 from grpo.quiet import quieten
 from grpo.recipe_checks import check_context
-from grpo.rollout.vllm_args import check_start
+from grpo.rollout.vllm_args import check_start, load_of
 from grpo.rows import Item, read_items
 from grpo.run import Run, is_finished, show_summary
 from grpo.scoring import Scorer
@@ -147,7 +147,7 @@ def learn(
             scratch=run.folder,
             seed=recipe.output.seed,
             device=str(policy.device),
-            at_once=-(-recipe.train.prompts_per_step * recipe.rollout.group_size // ranks.drawing),
+            load=load_of(recipe, ranks.drawing),
             lora=adapter.lora if adapter else None,
         )
 

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from grpo.rollout.engine import sample_seed
 from grpo.rollout.vllm import VllmEngine
+from grpo.rollout.wire import Load
 from grpo.types import Request, Sampling
 
 VOCABULARY = ["<pad>", "<eos>", *(chr(code) for code in range(32, 127))]
@@ -150,7 +151,7 @@ def start_vllm(tmp_path_factory):
                 seed=0,
                 log_file=folder / "engine.log",
                 scratch=folder,
-                at_once=32,
+                load=Load(32, 1, 128),
                 engine_args={"max_num_seqs": 32, **engine_args},
                 lora=lora,
             )

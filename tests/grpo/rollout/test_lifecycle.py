@@ -13,10 +13,18 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 from grpo.rollout.vllm import VllmEngine
+from grpo.rollout.wire import Load
 
 log, scratch = Path("engine.log"), Path("scratch")
 with VllmEngine(
-    sys.argv[1], dtype="float32", context=64, version=0, seed=0, log_file=log, scratch=scratch, at_once=1
+    sys.argv[1],
+    dtype="float32",
+    context=64,
+    version=0,
+    seed=0,
+    log_file=log,
+    scratch=scratch,
+    load=Load(1, 1, 32),
 ) as engine:
     print(engine.pid, flush=True)
     if sys.argv[2] == "error":

@@ -8,6 +8,7 @@ from grpo.errors import EngineError, UserError
 from grpo.parallel.engines import SharedEngine
 from grpo.parallel.ranks import Ranks
 from grpo.rollout.vllm import VllmEngine
+from grpo.rollout.wire import Load
 
 pytestmark = pytest.mark.engine
 
@@ -27,7 +28,7 @@ def start(checkpoint, tmp_path):
                 seed=0,
                 log_file=tmp_path / "engine.log",
                 scratch=tmp_path,
-                at_once=2,
+                load=Load(2, 2, 32),
                 engine_args={"kv_cache_memory_bytes": 1 << 24},
                 **placement,
             )

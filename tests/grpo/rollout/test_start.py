@@ -6,6 +6,7 @@ from grpo.recipe import RolloutSection
 from grpo.rollout import start
 from grpo.rollout.hf import HfEngine
 from grpo.rollout.vllm import VllmEngine
+from grpo.rollout.wire import Load
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ def test_the_table(name, kind, checkpoint, requests, tmp_path, monkeypatch):
         scratch=tmp_path,
         seed=0,
         device="cpu",
-        at_once=4,
+        load=Load(4, 2, 16),
     ) as engine:
         assert isinstance(engine, kind)
         assert engine.version == 7

@@ -12,7 +12,7 @@ from grpo.rollout.hf import HfEngine
 from grpo.rollout.vllm import VllmEngine
 from grpo.rollout.vllm_args import sequence_bytes, token_bytes
 from grpo.rollout.vllm_child import drawn
-from grpo.rollout.wire import Drawn
+from grpo.rollout.wire import Drawn, Load
 
 pytestmark = pytest.mark.engine
 
@@ -212,7 +212,7 @@ def test_no_room_for_the_cache_is_the_users_to_mend(checkpoint, tmp_path):
             seed=0,
             log_file=tmp_path / "engine.log",
             scratch=tmp_path,
-            at_once=1,
+            load=Load(1, 1, 32),
             engine_args={"kv_cache_memory_bytes": 4096},
         )
     assert raised.value.exit_code == 2

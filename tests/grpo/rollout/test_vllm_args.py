@@ -22,19 +22,22 @@ from grpo.rollout.vllm_args import (
     start_error,
     token_bytes,
 )
-from grpo.rollout.wire import Lora
+from grpo.rollout.wire import Load, Lora
 
 pytest.importorskip("vllm")
 
 
-def arguments(checkpoint, *, context=128, on_cpu=True, at_once=512, lora=None, **overrides):
+STEP = Load(completions=512, group=1, tokens=64)
+
+
+def arguments(checkpoint, *, context=128, on_cpu=True, load=STEP, lora=None, **overrides):
     return engine_arguments(
         checkpoint("untied"),
         dtype="float32",
         context=context,
         seed=3,
         on_cpu=on_cpu,
-        at_once=at_once,
+        load=load,
         overrides=overrides,
         lora=lora,
     )
@@ -43,7 +46,8 @@ def arguments(checkpoint, *, context=128, on_cpu=True, at_once=512, lora=None, *
 def test_defaults_on_cpu(checkpoint, monkeypatch):
     monkeypatch.delenv(SPACE, raising=False)
     found = arguments(checkpoint)
-    assert found["kv_cache_memory_bytes"] == 512 * 160 * token_bytes(
+    # a prompt of 64 tokens takes two blocks of 32, its completion two and one that the prompt began
+    assert found["kv_cache_memory_bytes"] == 512 * 5 * 32 * token_bytes(
         transformers.AutoConfig.from_pretrained(checkpoint("untied")), 4
     )
     wanted = {
@@ -62,12 +66,21 @@ def test_defaults_on_cpu(checkpoint, monkeypatch):
     assert wanted.items() <= found.items()
 
 
-@pytest.mark.parametrize(("at_once", "sequences"), [(8, 64), (256, 256), (4096, 512)])
-def test_the_cache_is_for_the_completions_of_a_step(checkpoint, at_once, sequences, monkeypatch):
+@pytest.mark.parametrize(("completions", "sequences"), [(8, 64), (256, 256), (4096, 512)])
+def test_the_cache_is_for_the_completions_of_a_step(checkpoint, completions, sequences, monkeypatch):
     monkeypatch.delenv(SPACE, raising=False)
-    found, most = arguments(checkpoint, at_once=at_once), arguments(checkpoint, at_once=512)
+    found = arguments(checkpoint, load=STEP._replace(completions=completions))
+    most = arguments(checkpoint)
     assert (found["max_num_seqs"], most["max_num_seqs"]) == (sequences, 512)
     assert found["kv_cache_memory_bytes"] * 512 == most["kv_cache_memory_bytes"] * sequences
+
+
+def test_a_prompt_is_in_the_cache_once_for_its_group(checkpoint, monkeypatch):
+    monkeypatch.delenv(SPACE, raising=False)
+    token = token_bytes(transformers.AutoConfig.from_pretrained(checkpoint("untied")), 4)
+    found = arguments(checkpoint, load=Load(completions=256, group=8, tokens=8))
+    prompt, own = 4, 2  # blocks: 120 tokens before the completion; 8 tokens behind what the prompt began
+    assert found["kv_cache_memory_bytes"] == (32 * prompt + 256 * own) * 32 * token
 
 
 @pytest.mark.parametrize(("rank", "room"), [(1, 1), (4, 8), (16, 16), (100, 128), (512, 512)])
@@ -127,7 +140,7 @@ def test_defaults_on_gpu_leave_room_for_the_trainer(checkpoint):
 
 def test_placement_on_gpu(checkpoint):
     """An engine alone on its GPU takes most of it; one that is to sleep says so to vLLM."""
-    given = {"dtype": "float32", "context": 64, "seed": 0, "on_cpu": False, "at_once": 8, "overrides": {}}
+    given = {"dtype": "float32", "context": 64, "seed": 0, "on_cpu": False, "load": STEP, "overrides": {}}
     alone = engine_arguments(checkpoint("untied"), **given, alone=True)
     assert alone["gpu_memory_utilization"] == 0.9
     assert alone["enable_sleep_mode"] is False
@@ -175,14 +188,18 @@ def test_token_bytes_by_hand():
 
 
 def test_cache_bytes_by_hand():
-    assert cache_bytes(token=1000, longest=96, sequences=10, free=1 << 30) == 10 * 128 * 1000
-    assert cache_bytes(token=100_000, longest=4096, sequences=512, free=1 << 40) == CACHE_BYTES
-    assert cache_bytes(token=100_000, longest=4096, sequences=512, free=1 << 30) == 1 << 29
-    assert cache_bytes(token=1 << 20, longest=8192, sequences=4, free=1 << 40) == (8192 + 64) << 20
+    short, long = Load(10, 5, 40), Load(512, 8, 2048)
+    # two prompts of 56 tokens in two blocks each, ten completions in two blocks and one that the prompt began
+    blocks = 2 * 2 + 10 * 3
+    assert cache_bytes(token=1000, longest=96, load=short, sequences=10, free=1 << 30) == blocks * 32 * 1000
+    assert cache_bytes(token=100_000, longest=4096, load=long, sequences=512, free=1 << 40) == CACHE_BYTES
+    assert cache_bytes(token=100_000, longest=4096, load=long, sequences=512, free=1 << 30) == 1 << 29
+    least = (8192 + 64) << 20
+    assert cache_bytes(token=1 << 20, longest=8192, load=long, sequences=4, free=1 << 40) == least
     with pytest.raises(
         UserError, match=r"a sequence of 4096 tokens takes 4\.1 GiB, half of the free memory is 2\.0 GiB"
     ):
-        cache_bytes(token=1 << 20, longest=4096, sequences=4, free=1 << 32)
+        cache_bytes(token=1 << 20, longest=4096, load=short, sequences=4, free=1 << 32)
 
 
 TOO_LITTLE = (
