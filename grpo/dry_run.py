@@ -134,7 +134,8 @@ def plan(recipe: Recipe, gpu_gib: float | None = None) -> Plan:
 def _try_golds(recipe: Recipe, items: Sequence[Item]) -> None:
     prompts = [prompt_of(item, canonical(item.prompt), ()) for item in items]
     with Scorer(recipe.rewards) as scorer:
-        check_golds(scorer, prompts, get_template(recipe.data.template).answer_form, recipe.data.bad_gold)
+        form = get_template(recipe.data.template).answer_form
+        check_golds(scorer, prompts, form, recipe.data.bad_gold, name=recipe.data.train)
 
 
 def _local_checkpoint(recipe: Recipe) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -9,6 +10,8 @@ from grpo.errors import UserError
 from grpo.scoring import Scorer
 from grpo.types import Prompt
 from rewards.score import Score
+
+log = logging.getLogger(__name__)
 
 BATCH = 64  # golds a call
 SHOWN = 5  # failing ids named
@@ -20,6 +23,8 @@ def check_golds(
     prompts: Sequence[Prompt],
     answer_form: Callable[[str], str],
     action: Literal["error", "drop"],
+    *,
+    name: str,
 ) -> list[Prompt]:
     """The prompts whose gold, written as an answer, every answer-grading rule scores 1 and can read.
 
@@ -31,7 +36,11 @@ def check_golds(
         prompts: rows with their golds.
         answer_form: writes a gold as the template asks for answers (`<answer>gold</answer>`).
         action: at a gold that is rejected or missing, stop with its id or leave the row out
-            (`data.bad_gold`).
+            (`data.bad_gold`; logged).
+        name: of the rows, in what is logged.
+
+    Raises:
+        UserError: a gold is rejected or missing, or all are, or a rule cannot be called.
     """
     graders = [k for k, rule in enumerate(scorer.rules) if rule.grades_answer]
     if not prompts:
@@ -39,7 +48,7 @@ def check_golds(
     _try_all(scorer, prompts[: min(8, len(prompts))], answer_form)
     if not graders:
         return list(prompts)
-    prompts = _with_golds(prompts, action)
+    rows, prompts = len(prompts), _with_golds(prompts, action)
     batches = [prompts[i : i + BATCH] for i in range(0, len(prompts), BATCH)]
     work = [(batch, [answer_form(prompt.answer or "") for prompt in batch]) for batch in batches]
     scores = [row for result in scorer.score_many(work, graders) for row in result]
@@ -65,6 +74,9 @@ def check_golds(
         )
     if not good:
         raise UserError(f"none of {len(prompts)} golds is right by its own rule", "data", "Check data.gold")
+    if len(good) < rows:
+        what = "golds that are missing, or not right by their own rule"
+        log.warning("%s: %d of %d rows dropped: %s", name, rows - len(good), rows, what)
     return good
 
 

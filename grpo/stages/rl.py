@@ -221,7 +221,7 @@ def open_prompts(
     check_budget(recipe, splits.train)
     form = get_template(recipe.data.template).answer_form
     good: dict[str, Any] = {
-        part: check_golds(scorer, getattr(splits, part), form, recipe.data.bad_gold)
+        part: check_golds(scorer, getattr(splits, part), form, recipe.data.bad_gold, name=part)
         for part in ("train", "select", "report")
     }
     sets = {

@@ -25,6 +25,10 @@ def tags(answer):
     return f"<answer>{answer}</answer>"
 
 
+def check(scorer, golds, form, action):
+    return check_golds(scorer, golds, form, action, name="select")
+
+
 @pytest.fixture(scope="module")
 def scorer():
     with Scorer([Rule(rule="accuracy"), Rule(rule="format")], workers=2) as scorer:
@@ -33,8 +37,8 @@ def scorer():
 
 def test_good_golds_pass_whatever_the_other_rules_score(scorer):
     golds = prompts("1", r"\frac{1}{2}", "x^2", "(1, 2)")
-    assert check_golds(scorer, golds, tags, "error") == golds
-    assert check_golds(scorer, [], tags, "error") == []
+    assert check(scorer, golds, tags, "error") == golds
+    assert check(scorer, [], tags, "error") == []
 
 
 BAD = ["1", "2</answer><answer>3", "4", *[r"\boxed{"] * 6]
@@ -42,7 +46,7 @@ BAD = ["1", "2</answer><answer>3", "4", *[r"\boxed{"] * 6]
 
 def test_bad_golds_are_named(scorer):
     with pytest.raises(UserError) as error:
-        check_golds(scorer, prompts(*BAD), tags, "error")
+        check(scorer, prompts(*BAD), tags, "error")
     line = str(error.value)
     assert "7 of 9 golds are not right by accuracy, or cannot be read: p1 (" in line
     assert "p6" in line
@@ -53,31 +57,45 @@ def test_bad_golds_are_named(scorer):
 
 def test_a_gold_that_equals_itself_but_nothing_reads_is_bad(scorer):
     golds = prompts("7", "t(0,4]", "Paris", r"\int_0^1 x\,dx")
-    assert [p.id for p in check_golds(scorer, golds, tags, "drop")] == ["p0", "p2", "p3"]
+    assert [p.id for p in check(scorer, golds, tags, "drop")] == ["p0", "p2", "p3"]
     with pytest.raises(UserError, match=r"1 of 4 golds .*: p1 \('t\(0,4\]'\)"):
-        check_golds(scorer, golds, tags, "error")
+        check(scorer, golds, tags, "error")
 
 
 def test_bad_golds_are_dropped(scorer):
-    assert [p.id for p in check_golds(scorer, prompts(*BAD), tags, "drop")] == ["p0", "p2"]
+    assert [p.id for p in check(scorer, prompts(*BAD), tags, "drop")] == ["p0", "p2"]
     with pytest.raises(UserError, match="none of 1 golds is right"):
-        check_golds(scorer, prompts(r"\boxed{"), tags, "drop")
+        check(scorer, prompts(r"\boxed{"), tags, "drop")
 
 
 def test_an_answer_form_that_the_rule_does_not_read_is_found(scorer):
     with pytest.raises(UserError, match="2 of 2 golds are not right"):
-        check_golds(scorer, prompts("1", "2"), lambda answer: f"The answer is {answer}", "error")
+        check(scorer, prompts("1", "2"), lambda answer: f"The answer is {answer}", "error")
 
 
 def test_rows_without_a_gold(scorer):
     some = prompts("1", None, " ")
     with pytest.raises(UserError, match=r"2 of 3 rows have no answer, first p1.*bad_gold: drop"):
-        check_golds(scorer, some, tags, "error")
-    assert check_golds(scorer, some, tags, "drop") == some[:1]
+        check(scorer, some, tags, "error")
+    assert check(scorer, some, tags, "drop") == some[:1]
     with pytest.raises(UserError, match=r"2 of 2 rows have no answer.*data.columns$"):
-        check_golds(scorer, some[1:], tags, "drop")
+        check(scorer, some[1:], tags, "drop")
     with Scorer([Rule(rule="format")], workers=1) as ungraded:
-        assert len(check_golds(ungraded, prompts("1", None), tags, "error")) == 2
+        assert len(check(ungraded, prompts("1", None), tags, "error")) == 2
+
+
+@pytest.mark.parametrize(
+    ("golds", "dropped"), [(BAD, "7 of 9"), (["1", None, " "], "2 of 3"), (["1", None, *BAD], "8 of 11")]
+)
+def test_dropped_rows_are_told_in_one_line(scorer, golds, dropped, caplog):
+    kept = check(scorer, prompts(*golds), tags, "drop")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert caplog.messages == [
+        f"select: {dropped} rows dropped: golds that are missing, or not right by their own rule"
+    ]
+    caplog.clear()
+    assert check(scorer, kept, tags, "drop") == kept
+    assert caplog.messages == []
 
 
 def test_a_rule_that_raises_on_golds_is_found_before_the_run(tmp_path):
@@ -86,7 +104,7 @@ def test_a_rule_that_raises_on_golds_is_found_before_the_run(tmp_path):
         Scorer([Rule(rule="r.py:bad")], folder=tmp_path, workers=1) as scorer,
         pytest.raises(UserError, match="rule 'bad' raises on every gold tried, on p0: ZeroDivisionError"),
     ):
-        check_golds(scorer, prompts("1", "2"), tags, "error")
+        check(scorer, prompts("1", "2"), tags, "error")
 
 
 def test_gsm8k_golds_are_right(scorer):
@@ -94,7 +112,7 @@ def test_gsm8k_golds_are_right(scorer):
         pytest.skip("data: GRPO_TEST_DATA does not hold gsm8k_train.jsonl")
     rows = [json.loads(line)["answer"] for line in (DATA / "gsm8k_train.jsonl").open()]
     golds = prompts(*(row.rpartition("####")[2].strip() for row in rows))
-    assert len(check_golds(scorer, golds, tags, "error")) == 7473
+    assert len(check(scorer, golds, tags, "error")) == 7473
 
 
 FORM_GATE = {"rule": "combine", "rules": [{"rule": "accuracy", "gate": "format"}, {"rule": "format"}]}
@@ -107,12 +125,12 @@ def test_golds_are_tried_on_what_grades_them_and_not_on_the_whole_score(rule):
     with Scorer([Rule(**rule)], workers=1) as scorer:
         golds = prompts("1", "2")
         assert scorer.score(golds, [tags("1"), tags("2")])[0][0].score != 1.0
-        assert check_golds(scorer, golds, tags, "error") == golds
+        assert check(scorer, golds, tags, "error") == golds
         with pytest.raises(UserError, match="1 of 2 golds are not right by"):
-            check_golds(scorer, prompts("1", r"\boxed{"), tags, "error")
+            check(scorer, prompts("1", r"\boxed{"), tags, "error")
 
 
 def test_rules_of_length_can_be_tried_on_golds():
     rules = [Rule(rule="accuracy"), Rule(rule="overlong", max_tokens=9), Rule(rule="repetition")]
     with Scorer(rules, workers=1) as scorer:
-        assert len(check_golds(scorer, prompts("1", "2"), tags, "error")) == 2
+        assert len(check(scorer, prompts("1", "2"), tags, "error")) == 2
