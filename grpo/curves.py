@@ -32,7 +32,8 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.color": "#E6E6E6",
-    "legend.frameon": False,
+    "legend.framealpha": 0.8,
+    "legend.edgecolor": "none",
     "legend.fontsize": 9,
 }
 Rows = Sequence[dict[str, Any]]
