@@ -25,7 +25,7 @@ def pieces_of(tokenizer: PreTrainedTokenizerBase) -> Pieces | None:
         return None
 
     def pieces(rollout: Rollout) -> list[str]:
-        prompt = list(rollout.prompt_ids[-PRIMED:])
+        prompt = _end_of(backend, rollout.prompt_ids)
         found = _stream(backend, prompt, rollout.token_ids)
         whole = backend.decode([*prompt, *rollout.token_ids], skip_special_tokens=False)
         text = whole.removeprefix(backend.decode(prompt, skip_special_tokens=False))
@@ -35,6 +35,17 @@ def pieces_of(tokenizer: PreTrainedTokenizerBase) -> Pieces | None:
         return found
 
     return pieces
+
+
+def _end_of(backend: Any, prompt_ids: Sequence[int]) -> list[int]:
+    """Its last tokens, `PRIMED` or up to three more, so that they do not begin inside a character.
+
+    A broken character would spoil those after it: decoders take adjoining single bytes for one run.
+    """
+    ends = [list(prompt_ids[-count:]) for count in range(PRIMED, PRIMED + 4)]
+    broken = "\N{REPLACEMENT CHARACTER}"
+    whole = (end for end in ends if not backend.decode(end, skip_special_tokens=False).startswith(broken))
+    return next(whole, ends[0])
 
 
 def _stream(backend: Any, prompt: list[int], token_ids: Sequence[int]) -> list[str]:

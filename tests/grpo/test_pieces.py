@@ -58,6 +58,43 @@ def test_pieces_joined_are_the_completion(by_bytes):
     assert found[at - 3 : at] == ["", "", ""]  # the character stands with its last byte
 
 
+RANGES = [(0x20, 0x7F), (0xA0, 0x800), (0x4E00, 0xA000), (0x1F300, 0x1F600)]  # of 1, 2, 3 and 4 bytes
+
+
+def characters(tokenizer, generator, count) -> list[int]:
+    """Tokens of random characters and words, as a policy may draw them: not as the tokenizer would split."""
+    made = []
+    for _ in range(count):
+        text = generator.choice([" a", "b", "hello", *(chr(generator.randrange(*ends)) for ends in RANGES)])
+        words = {" a": [256], "b": [257]} if tokenizer.token_to_id("▁a") else {}
+        by_byte = [tokenizer.token_to_id(f"<0x{byte:02X}>") for byte in text.encode()]
+        made += words.get(text) or (tokenizer.encode(text).ids if None in by_byte else by_byte)
+    return made
+
+
+@pytest.mark.parametrize("name", ["by_bytes", "with_fallback"])
+def test_pieces_of_any_characters_joined_are_what_the_tokenizer_decodes(name, request):
+    tokenizer, generator = request.getfixturevalue(name), random.Random(0)
+    for _ in range(300):
+        ids, prompt = (characters(tokenizer, generator, generator.randrange(n)) for n in (12, 6))
+        alone, after = split(tokenizer, ids, prompt_ids=[]), split(tokenizer, ids, prompt)
+        assert len(alone) == len(after) == len(ids)
+        assert "".join(alone) == tokenizer.decode(ids)
+        assert tokenizer.decode(prompt) + "".join(after) == tokenizer.decode(prompt + ids)
+
+
+def test_pieces_of_any_bytes_joined_are_what_the_tokenizer_decodes_but_for_replacements(by_bytes):
+    generator, cut = random.Random(0), 0
+    for _ in range(300):
+        ids = [generator.randrange(by_bytes.get_vocab_size()) for _ in range(20)]
+        joined, whole = "".join(split(by_bytes, ids, prompt_ids=[])), by_bytes.decode(ids)
+        assert joined.replace("�", "") == whole.replace("�", "")
+        ids = characters(by_bytes, generator, 5)[:-1]  # only its last character can be none
+        assert "".join(split(by_bytes, ids, prompt_ids=[])) == by_bytes.decode(ids)
+        cut += "�" in by_bytes.decode(ids)
+    assert cut > 50
+
+
 def test_a_character_cut_off_is_a_replacement_character(by_bytes):
     ids = by_bytes.encode("hello 😀").ids
     found = split(by_bytes, ids[:-1])
