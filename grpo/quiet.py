@@ -13,6 +13,7 @@ def quieten() -> None:
     from transformers.utils import logging
 
     standard.getLogger("huggingface_hub").setLevel(standard.ERROR)  # a line for every retry without network
+    standard.getLogger("bitsandbytes").setLevel(standard.ERROR)  # PEFT loads it; it tells of kernels not here
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
