@@ -28,7 +28,12 @@ FREE = (
     "train.on_rule_error",  # a run that it stopped can go on under another
     "train.token_budget",
     "train.shard",
+    "train.gradient_checkpointing",
     "rollout.engines",
+    "rollout.device",
+    "rollout.sleep",
+    "rollout.engine_args.gpu_memory_utilization",
+    "rollout.engine_args.kv_cache_memory_bytes",
     "eval",
     "output.folder",
     "output.trackers",

@@ -17,6 +17,8 @@ from grpo.packing import sequences_chunk
 from grpo.types import Chunk
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+# where architectures keep what they drop without a module for it: OPT, BioGPT, Falcon and others
+DROPS = ("dropout", "activation_dropout", "attention_dropout", "hidden_dropout", "layerdrop")
 LOGITS_WITHIN = 1e-2  # nats: float32 rounding of a deep model stays below
 
 
@@ -60,8 +62,9 @@ def load_model(path: str | Path, dtype: torch.dtype) -> PreTrainedModel:
             "Give a folder in transformers format or a hub id.",
         ) from None
     for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0  # with dropout the on-policy ratio would not be 1
+        for name in ("p",) if isinstance(module, nn.Dropout) else DROPS:
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)  # with dropout the on-policy ratio would not be 1
     return model  # type: ignore[no-any-return]
 
 

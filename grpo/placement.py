@@ -28,7 +28,7 @@ def check_devices(recipe: Recipe) -> None:
             "it needs none",
         )
     if rollout.device and int(rollout.device.removeprefix("cuda:")) >= count:
-        what = f"no {rollout.device} is visible here: {count} CUDA devices are"
+        what = f"no {rollout.device} is visible here; CUDA devices: {count}"
         raise UserError(what, "rollout.device", "Leave it out to share the trainer's device")
     if rollout.sleep and not count:
         what = "vLLM on a CPU cannot sleep, and trainer and engine share no GPU here"

@@ -67,6 +67,7 @@ def check_combinations(sections: Mapping[str, Any], tree: Tree) -> None:
         (_minibatches, ("train",)),
         (_coefficients, ("algorithm",)),
         (_answer_form, ("data", "rewards")),
+        (_protocols, ("data", "eval")),
     )
     for check, needed in checks:
         if all(name in sections for name in needed):
@@ -254,6 +255,23 @@ def _answer_form(data: Any, rewards: Any) -> Iterator[Problem]:
                 f"{rule.rule} looks elsewhere for the answer than template {data.template} asks for it",
                 f"Write extract: {' or '.join(find)}",
             )
+
+
+def _protocols(data: Any, evaluation: Any) -> Iterator[Problem]:
+    """Each needs a name of its own, by which it is kept."""
+    from grpo.protocols import name_of, own_name  # which reads folders of runs, and so recipes
+
+    seen = [own_name(data, evaluation)]
+    for number, protocol in enumerate(evaluation.protocols):
+        name = name_of(protocol, data, evaluation)
+        if name in seen:
+            other = f"protocol {seen.index(name) - 1}" if seen.index(name) else "the recipe itself"
+            yield (
+                ("eval", "protocols", number),
+                f"asks as {other} does, as far as its name tells: {name}",
+                "Leave it out, or change template, shots, temperature or max_tokens",
+            )
+        seen.append(name)
 
 
 def _coefficients(algorithm: Any) -> Iterator[Problem]:

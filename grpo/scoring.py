@@ -75,8 +75,12 @@ class Scorer:
 
     @property
     def graders(self) -> list[str]:
-        """Names, as in metrics, of the rules that grade the answer; known once entered."""
-        return [name for name, rule in zip(self.names, self.rules, strict=True) if rule.grades_answer]
+        """Names, as in metrics, of the rules whose score is the verdict on the answer; known once entered.
+
+        A rule that grades and then scores otherwise, by length perhaps, is none of them.
+        """
+        pairs = zip(self.names, self.rules, strict=True)
+        return [name for name, rule in pairs if rule.grades_answer and not rule.gold_extra]
 
     def submit(self, group: Group) -> None:
         """Queues a group and returns at once."""

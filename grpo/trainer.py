@@ -19,7 +19,7 @@ from grpo.gather import gather
 from grpo.losses.objective import objective
 from grpo.packing import pack, with_old_logprobs
 from grpo.rollout.engine import sample_seed
-from grpo.rollout.sync import Sync
+from grpo.rollout.sync import Sync, must_move
 from grpo.tally import Tally
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def train(
         with run.phase("update"), engine.resting():
             terms = update(policy, reference, groups, recipe, step)
         with run.phase("sync"):
-            terms |= sync.send(stepped="grad_norm" in terms) | sync.check()
+            terms |= sync.send(stepped=must_move(terms, recipe.train.lr)) | sync.check()
         run.record(step, scorer, gathered, groups, terms)
         run.evaluate_if_due(evaluate, engine)
         run.save_if_due(policy, prompts)

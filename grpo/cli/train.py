@@ -13,6 +13,8 @@ from grpo.errors import UserError
 from grpo.parallel.launch import process_count, process_rank
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from grpo.recipe import Recipe
 
 
@@ -64,14 +66,19 @@ def train(
     check_processes(read, process_count())
     if gpu_gib is not None and not dry_run:
         raise UserError("--gpu-gib is for a dry run", "command line", "Add --dry-run")
-    if seeds is not None and process_count() > 1:
+    asked = None
+    if seeds is not None:
+        from grpo.stages.seeds import parse_seeds
+
+        asked = parse_seeds(seeds)
+    if asked and process_count() > 1:
         raise UserError("--seeds runs one process at a time", "torchrun", "Start grpo train without it")
     if dry_run:
         if process_rank() == 0:
             _show_plan(read, gpu_gib, as_json)
         return
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        summary = _train(read, seeds, resume=resume, overwrite=overwrite)
+        summary = _train(read, asked, resume=resume, overwrite=overwrite)
     if as_json and process_rank() == 0:
         typer.echo(json.dumps(summary, ensure_ascii=False))
 
@@ -83,11 +90,11 @@ def _show_plan(recipe: Recipe, gpu_gib: float | None, as_json: bool) -> None:
     typer.echo(json.dumps(planned.to_json(), ensure_ascii=False) if as_json else planned.to_text())
 
 
-def _train(recipe: Recipe, seeds: str | None, *, resume: bool, overwrite: bool) -> Any:
+def _train(recipe: Recipe, seeds: Sequence[int] | None, *, resume: bool, overwrite: bool) -> Any:
     """The summary of the run, or of the runs of all seeds."""
     from grpo.stages import rl
-    from grpo.stages.seeds import parse_seeds, train_seeds
+    from grpo.stages.seeds import train_seeds
 
     if seeds is None:
         return rl.train(recipe, resume=resume, overwrite=overwrite)
-    return train_seeds(recipe, parse_seeds(seeds), overwrite=overwrite)
+    return train_seeds(recipe, seeds, overwrite=overwrite)

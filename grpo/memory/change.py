@@ -118,6 +118,11 @@ def _engine(estimator: Estimator, recipe: Recipe) -> Iterator[Change]:
     if recipe.rollout.engine != "vllm":
         return
     given, config = recipe.rollout.engine_args, estimator.config.get_text_config()
+    if recipe.rollout.device:
+        return
+    if estimator.room.on_gpu and not recipe.rollout.sleep:
+        found = estimator.of(changed(recipe, rollout={"sleep": True}))
+        yield Change(("rollout.sleep=true",), "the engine asleep during updates", found.needed)
     if estimator.room.on_gpu:
         share = least_share(recipe, config, estimator.numbers(recipe), estimator.room)
         if share >= share_of(recipe):

@@ -25,22 +25,25 @@ SHARE = "gpu_memory_utilization"
 CACHE = "kv_cache_memory_bytes"
 
 
-def engine_bytes(recipe: Recipe, config: Any, numbers: int, room: Room) -> dict[str, int]:
-    """Bytes of each part of the engine.
+def engine_bytes(recipe: Recipe, config: Any, numbers: int, room: Room, engines: int) -> dict[str, int]:
+    """Bytes of each part of an engine; of none that has a GPU of its own.
 
     Args:
         recipe: with its engine arguments.
         config: the model's text configuration.
         numbers: the model's weights.
         room: on a GPU, vLLM takes its share of that and no more.
+        engines: that share a step's completions.
     """
+    if recipe.rollout.device:
+        return {}
     weights = numbers * WIDTHS[recipe.model.dtype]
     if recipe.rollout.engine == "hf":
         sequence = token_bytes(config, WIDTHS[recipe.model.dtype]) * longest(recipe, config)
         return {"weights": weights, "cache": sequence}
     if room.on_gpu:
         return {SHARE: int(share_of(recipe) * room.bytes)}
-    return {"process": VLLM_PROCESS, "weights": weights, "cache": _cache(recipe, config)}
+    return {"process": VLLM_PROCESS, "weights": weights, "cache": _cache(recipe, config, engines)}
 
 
 def least_share(recipe: Recipe, config: Any, numbers: int, room: Room) -> float:
@@ -60,12 +63,12 @@ def longest(recipe: Recipe, config: Any) -> int:
     return recipe.rollout.context or int(config.max_position_embeddings)
 
 
-def _cache(recipe: Recipe, config: Any) -> int:
+def _cache(recipe: Recipe, config: Any, engines: int) -> int:
     if given := cache_space():
         return given
     arguments = recipe.rollout.engine_args
     if CACHE in arguments:
         return int(arguments[CACHE])
-    token, load = token_bytes(config, WIDTHS[recipe.model.dtype]), load_of(recipe, 1)
+    token, load = token_bytes(config, WIDTHS[recipe.model.dtype]), load_of(recipe, engines)
     sequences = int(arguments.get("max_num_seqs", sequences_for(load.completions)))
     return cache_bytes(token, longest(recipe, config), load, sequences, free_memory() // local_count())

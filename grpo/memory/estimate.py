@@ -33,11 +33,15 @@ class Estimate:
     recomputed: int  # layers under gradient checkpointing
     layers: int
     other: int  # activations with all layers recomputed, or with none where all are
+    sleeps: bool  # the engine gives its memory up during updates
 
     @property
     def needed(self) -> int:
-        """Bytes of trainer and engine together."""
-        return sum(self.trainer.values()) + sum(self.engine.values())
+        """Bytes of trainer and engine together; awake or asleep, whichever takes more."""
+        trainer, engine = sum(self.trainer.values()), sum(self.engine.values())
+        if not self.sleeps:
+            return trainer + engine
+        return max(trainer, trainer - self.trainer["gradients"] - self.trainer["activations"] + engine)
 
     @property
     def fits(self) -> bool:
@@ -56,7 +60,8 @@ class Estimate:
         return [
             f"memory       {size(self.needed)} {verdict} the {size(self.room.bytes)} of {self.room.whose}",
             f"  trainer    {_sum(self.trainer)} ({again}; activations {other})",
-            f"  engine     {_sum(self.engine)}",
+            f"  engine     {_sum(self.engine) if self.engine else 'on a GPU of its own'}"
+            + (" (asleep during updates)" if self.sleeps else ""),
         ]
 
 
@@ -102,11 +107,12 @@ class Estimator:
         other = 0 if recomputed == layers else layers
         return Estimate(
             trainer={name: self.each * count for name, count in trainer.items()},
-            engine={name: self.each * count for name, count in self.engine(recipe).items()},
+            engine={name: self._engines(recipe) * count for name, count in self.engine(recipe).items()},
             room=self.room,
             recomputed=recomputed,
             layers=layers,
             other=self.each * self.trainer(recipe, other)["activations"],
+            sleeps=recipe.rollout.sleep,
         )
 
     def trainer(self, recipe: Recipe, recomputed: int) -> dict[str, int]:
@@ -128,10 +134,11 @@ class Estimator:
 
     def engine(self, recipe: Recipe) -> dict[str, int]:
         """Bytes of each part of one engine."""
-        return engine_bytes(recipe, self.config.get_text_config(), self.numbers(recipe), self.room)
+        config, engines = self.config.get_text_config(), self._engines(recipe)
+        return engine_bytes(recipe, config, self.numbers(recipe), self.room, engines)
 
-    def _both(self, recipe: Recipe, recomputed: int) -> int:
-        return sum(self.trainer(recipe, recomputed).values()) + sum(self.engine(recipe).values())
+    def _engines(self, recipe: Recipe) -> int:
+        return 1 if recipe.rollout.engines == "shared" else self.each
 
     def on_ranks(self, ranks: int) -> Estimator:
         """The same for so many processes, each on a GPU of its own."""
@@ -153,7 +160,7 @@ class Estimator:
         low, high = 0, self.model(recipe).layers
         while low < high:
             middle = (low + high) // 2
-            if self.each * self._both(recipe, middle) <= self.room.bytes:
+            if self.of(recipe, middle).fits:
                 high = middle
             else:
                 low = middle + 1

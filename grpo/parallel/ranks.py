@@ -127,6 +127,13 @@ def check_processes(recipe: Recipe, count: int) -> None:
             "rollout.device",
             "Write rollout.engines: shared, or leave it out.",
         )
+    here = local_count()
+    if recipe.rollout.device and count > 1 and int(recipe.rollout.device.removeprefix("cuda:")) < here:
+        raise UserError(
+            f"{recipe.rollout.device} is a trainer's: {here} processes have the first {here} GPUs",
+            "rollout.device",
+            f"Write cuda:{here} or a later one.",
+        )
     prompts = recipe.train.prompts_per_step
     if recipe.rollout.engines == "per_rank" and prompts % count:
         more = -(-prompts // count) * count

@@ -84,15 +84,19 @@ def run_data(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def graders_of(recipe: dict[str, Any]) -> list[str]:
-    """Names, as in metrics, of a recipe's registered rules that grade the answer."""
+    """Names, as in metrics, of a recipe's registered rules whose score is the verdict on the answer."""
     from rewards.registry import get, names
     from rewards.score import unique
 
     rules = recipe.get("rewards")
     given = [str(r.get("rule")) for r in rules if isinstance(r, dict)] if isinstance(rules, list) else []
-    grade = {name for name in given if name in names() and getattr(get(name), "grades_answer", False)}
+    grade = {name for name in given if name in names() and _is_verdict(get(name))}
     called = unique([rule.rpartition(":")[2] for rule in given])
     return [name for name, rule in zip(called, given, strict=True) if rule in grade]
+
+
+def _is_verdict(rule: Any) -> bool:
+    return getattr(rule, "grades_answer", False) and not getattr(rule, "gold_extra", "")
 
 
 def page(title: str, data: dict[str, Any]) -> str:

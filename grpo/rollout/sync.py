@@ -33,7 +33,20 @@ FOLLOWED = 0.3  # largest share of the movement by which the engine may differ a
 CLOSELY = 0.1  # the same of the least movement, where all groups moved at once
 SCALES = (0.5, 2.0, 8.0)  # of a perturbation, relative to the tensor's own size
 SAMPLE = 256  # elements of each master tensor watched for movement
+LEAST_RATE = 0.01  # of the peak: below it, as where a decay ends, rounding may rightly undo a step
 MOVED = 0.1  # smallest median share of them that an optimiser step moves
+
+
+def must_move(terms: Mapping[str, float], peak: float) -> bool:
+    """Whether a step must have moved the weights: it had a gradient, and a rate far from rounding.
+
+    Groups that all tie have no gradient, and none of the KL term's while policy and reference are equal.
+
+    Args:
+        terms: of the step: `grad_norm` and `lr` where the optimiser was called.
+        peak: learning rate after warm-up.
+    """
+    return terms.get("grad_norm", 0.0) > 0 and terms["lr"] >= LEAST_RATE * peak
 
 
 class SyncedPolicy(Protocol):
@@ -113,7 +126,7 @@ class Sync:
         """Sends the weights; SyncError names the first tensor that did not arrive.
 
         Args:
-            stepped: whether the optimiser has stepped, with lr above 0 and a gradient, since the last call.
+            stepped: whether the optimiser must have moved the weights since the last call (`must_move`).
         """
         masters = self._sample_masters()
         moved = _median_moved(self._masters, masters)

@@ -12,6 +12,7 @@ from rich.console import Console
 from grpo.data import check_splits, count_splits
 from grpo.errors import UserError
 from grpo.folder import find_checkpoint, move_aside
+from grpo.hub import silence
 from grpo.live import view_for
 from grpo.named_models import MODELS, resolve
 from grpo.optimizer import check_optimizer
@@ -165,7 +166,10 @@ def base_checkpoint(recipe: Recipe, view: View) -> str:
         assert recipe.model.path is not None  # a recipe has one or the other
         if recipe.model.path in MODELS:
             view.note(f"{recipe.model.path}: {MODELS[recipe.model.path].about}")
-        return resolve(recipe.model.path)
+        path = resolve(recipe.model.path)
+        if not Path(path).is_dir():
+            silence()  # its clients would ask again and again where the hub does not answer
+        return path
     return str(pretrain(recipe, view))
 
 

@@ -18,6 +18,7 @@ from grpo.recipe import Recipe
 from grpo.stages import rl
 
 FILE = "seeds.json"
+LARGEST = 2**32 - 1  # as output.seed has it
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -30,7 +31,7 @@ def parse_seeds(text: str) -> list[int]:
         seeds = [int(part) for part in text.split(",")]
     except ValueError:
         seeds = []
-    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+    if not seeds or min(seeds) < 0 or max(seeds) > LARGEST or len(set(seeds)) < len(seeds):
         raise UserError(f"{text!r} is no list of different seeds", "--seeds", "Write 0,1,2")
     return seeds
 
@@ -61,11 +62,11 @@ def train_seeds(
         summaries[seed] = rl.train(
             recipe_of_seed(recipe, seed), resume=not overwrite, overwrite=overwrite, console=console
         )
-    told = summarise(summaries)
-    path = Path(recipe.output.folder) / FILE
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+        told = summarise(summaries)
+        path = Path(recipe.output.folder) / FILE
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        os.replace(partial, path)
     console.print(table_of(told))
     return told
 
@@ -81,7 +82,11 @@ def summarise(summaries: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     for seed, summary in summaries.items():
         measured = [Measured.from_json(row) for row in summary["protocols"]]
         if not measured:
-            raise UserError("no rule grades answers, so there is no gain to compare", "rewards")
+            raise UserError(
+                "no rule's score is a verdict on the answer, so seeds have no gain to compare",
+                "rewards",
+                "Add {rule: accuracy, weight: 0}, or run each seed by itself",
+            )
         before, after = gain(measured)
         rows.append(
             {

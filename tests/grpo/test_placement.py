@@ -26,7 +26,7 @@ def test_a_recipe_for_a_gpu_is_refused_without_one(recipe_of):
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("rollout.device=cuda:1", "rollout.device: no cuda:1 is visible here: 0 CUDA devices are"),
+        ("rollout.device=cuda:1", "rollout.device: no cuda:1 is visible here; CUDA devices: 0"),
         ("rollout.sleep=true", "rollout.sleep: vLLM on a CPU cannot sleep"),
     ],
 )

@@ -110,6 +110,21 @@ def test_a_rule_that_looks_where_no_answer_stands(tmp_path, template, extract, w
     )
 
 
+@pytest.mark.parametrize(
+    ("protocols", "said"),
+    [
+        ("[{temperature: 1.0}]", "eval.protocols.0: asks as the recipe itself does"),
+        (
+            "[{template: chat, system: A}, {template: chat, system: B}]",
+            "eval.protocols.1: asks as protocol 0",
+        ),
+    ],
+)
+def test_protocols_that_would_be_kept_under_one_name(tmp_path, protocols, said):
+    (line,) = refused(tmp_path, "", f"eval.protocols={protocols}")
+    assert said in line
+
+
 def test_a_budget_below_a_completion(tmp_path):
     assert refused(tmp_path, "rollout: {max_tokens: 64}\n", "train.token_budget=64") == [
         "command line: train.token_budget: 64 cannot hold a completion of 64 tokens and its prompt. "

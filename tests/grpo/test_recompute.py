@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, OPTConfig, OPTForCausalLM
 
 from grpo.attention import NAME, register
-from grpo.model import TokenLogprobs
+from grpo.model import TokenLogprobs, load_model
 from grpo.packing import sequences_chunk
 from grpo.recompute import layer_count, recompute
 
@@ -33,3 +33,21 @@ def test_the_first_layers_run_twice_and_gradients_are_the_same(count):
         assert calls == [2] * layers + [1] * (3 - layers)
         gradients.append([p.grad.clone() for p in model.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_a_layer_that_drops_without_a_module_for_it_drops_nothing(tmp_path):
+    config = OPTConfig(
+        vocab_size=32,
+        hidden_size=32,
+        word_embed_proj_dim=32,
+        ffn_dim=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=32,
+        dropout=0.5,
+    )
+    OPTForCausalLM(config).save_pretrained(tmp_path)
+    model, chunk = load_model(tmp_path, torch.float32), sequences_chunk([[5, 6, 7, 8], [9, 8, 7]])
+    as_loaded = TokenLogprobs(model)(chunk, 1.0)[0]
+    recompute(model, 2)
+    assert torch.equal(TokenLogprobs(model)(chunk, 1.0)[0], as_loaded)

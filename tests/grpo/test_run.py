@@ -184,7 +184,15 @@ def test_a_changed_recipe_is_refused_by_its_keys(interrupted, recipe_of):
 
 
 @pytest.mark.parametrize(
-    "free", ["train.steps=9", "train.save_every=1", "train.keep=1", "train.token_budget=70", "eval.every=7"]
+    "free",
+    [
+        "train.steps=9",
+        "train.save_every=1",
+        "train.keep=1",
+        "train.token_budget=70",
+        "train.gradient_checkpointing=true",
+        "eval.every=7",
+    ],
 )
 def test_what_does_not_alter_the_steps_taken_may_change(interrupted, recipe_of, free):
     changes = {"train.steps=9", free}

@@ -115,3 +115,29 @@ def test_each_change_fits_by_the_estimate_itself(recipe):
 
 def test_nothing_fits_in_nothing(recipe):
     assert changes(Estimator(CONFIG, Room(MIB, False, "x")), recipe) == []
+
+
+def test_an_engine_elsewhere_or_asleep_leaves_its_memory_to_the_trainer(recipe):
+    recipe = changed(recipe, rollout={"engine": "vllm"})
+    estimator = Estimator(CONFIG, Room(1 << 33, True, "x"))
+    beside = estimator.of(recipe)
+    trainer, engine = sum(beside.trainer.values()), sum(beside.engine.values())
+    assert beside.needed == trainer + engine
+    alone = estimator.of(changed(recipe, rollout={"device": "cuda:1"}))
+    assert (alone.needed, alone.engine) == (trainer, {})
+    assert "on a GPU of its own" in alone.to_lines()[-1]
+    asleep = estimator.of(changed(recipe, rollout={"sleep": True}))
+    at_rest = trainer - beside.trainer["gradients"] - beside.trainer["activations"]
+    assert asleep.needed == max(trainer, at_rest + engine) < beside.needed
+    small = Estimator(CONFIG, Room(int(1.6 * trainer), True, "x"))
+    assert not small.of(recipe).fits
+    assert "rollout.sleep=true" in {change.overrides[0] for change in changes(small, recipe)}
+
+
+def test_processes_of_a_machine_that_share_an_engine_have_one(recipe):
+    recipe = changed(recipe, rollout={"engine": "vllm"})
+    estimator = Estimator(CONFIG, Room(1 << 40, False, "x"), each=4)
+    many = estimator.of(recipe).engine
+    one = estimator.of(changed(recipe, rollout={"engines": "shared"})).engine
+    assert many["process"] == 4 * one["process"]
+    assert many["weights"] == 4 * one["weights"]

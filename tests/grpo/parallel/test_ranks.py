@@ -69,6 +69,14 @@ def test_one_gpu_is_not_the_engine_of_every_process(recipe_of):
     check_processes(recipe_of(*given, "rollout.engines=shared"), 2)
 
 
+def test_a_trainers_gpu_is_not_the_engines(recipe_of, monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    given = ("rollout.engine=vllm", "rollout.engines=shared")
+    with pytest.raises(UserError, match=r"rollout.device: cuda:1 is a trainer's.*Write cuda:2"):
+        check_processes(recipe_of(*given, "rollout.device=cuda:1"), 2)
+    check_processes(recipe_of(*given, "rollout.device=cuda:2"), 2)
+
+
 @pytest.mark.parametrize("drawing", [1, 3, 4])
 def test_shares_are_all_in_order(drawing):
     prompts = list(range(10))

@@ -1,4 +1,4 @@
-"""Updates over stored groups, by one process or by each of several: what test_parallel.py compares.
+"""Updates over stored groups, by one process or by each of several: what test_updates.py compares.
 
 As a program: `updates.py BASE FOLDER CASE …`, started once a rank; the first rank writes FOLDER/CASE.pt.
 """

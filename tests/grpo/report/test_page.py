@@ -100,14 +100,9 @@ def test_a_title_is_text(run):
     assert "<title>&lt;b>&quot;&amp;</title>" in page('<b>"&', {"live": False})
 
 
-def test_graders_are_the_registered_rules_that_grade():
-    rules = [
-        {"rule": "format"},
-        {"rule": "mine.py:accuracy"},
-        {"rule": "accuracy"},
-        {"rule": "accuracy"},
-        "choice",
-    ]
-    assert graders_of({"rewards": rules}) == ["accuracy_2", "accuracy_3"]
+def test_graders_are_the_registered_rules_whose_score_is_a_verdict():
+    rules = ["format", "mine.py:accuracy", "accuracy", "cosine_length", "accuracy"]
+    given = [*({"rule": rule} for rule in rules), "choice"]
+    assert graders_of({"rewards": given}) == ["accuracy_2", "accuracy_3"]
     assert graders_of({"rewards": "none"}) == []
     assert graders_of({}) == []

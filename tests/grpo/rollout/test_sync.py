@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from grpo.errors import SyncError
-from grpo.rollout.sync import Sync, compare, difference, group_of, parameter_groups
+from grpo.rollout.sync import Sync, compare, difference, group_of, must_move, parameter_groups
 from grpo.rollout.transfer import checksum
 
 
@@ -140,6 +140,19 @@ def test_bfloat16_keeps_small_steps_with_float32_masters_and_loses_them_without(
     with pytest.raises(SyncError, match=r"moved 0\.0% of the weights: the update is lost in rounding"):
         sync.send(stepped=True)
     sync.send(stepped=False)  # no optimiser step, nothing to miss
+
+
+@pytest.mark.parametrize(
+    ("terms", "must"),
+    [
+        ({}, False),
+        ({"grad_norm": 0.0, "lr": 1e-6}, False),
+        ({"grad_norm": 1e-3, "lr": 1e-6}, True),
+        ({"grad_norm": 1e-3, "lr": 6e-11}, False),  # where a cosine decay of 200 steps ends
+    ],
+)
+def test_what_must_move_the_weights(terms, must):
+    assert must_move(terms, peak=1e-6) == must
 
 
 @pytest.mark.engine

@@ -65,6 +65,12 @@ def test_a_run_leaves_what_it_says(run, rule, folder):
     assert f"grpo train {folder}/recipe.yaml train.steps=8 --resume" in shown
 
 
+def test_a_step_without_any_gradient_is_no_lost_update(run):
+    """All groups tie, and the KL term's gradient is 0 while policy and reference are the same."""
+    summary, _ = run("rewards=[{rule: accuracy}]", "algorithm.kl={name: k3, coef: 0.1}", "train.steps=2")
+    assert summary["trained"]["version"] == 2
+
+
 def test_every_rule_that_grades_is_measured_under_every_protocol(run):
     rules = "rewards=[{rule: accuracy}, {rule: accuracy, extract: last_number, weight: 0}]"
     summary, _ = run(rules, "eval.protocols=[{temperature: 0}]", "train.steps=1")

@@ -36,7 +36,7 @@ def test_the_gain_of_a_seed_is_over_the_base_at_its_best():
     assert told["least_gain"] == pytest.approx(0.05)
 
 
-def test_each_seed_has_its_folder_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
+def test_each_seed_has_its_folder_and_is_asked_to_go_on_there(tmp_path, monkeypatch):
     asked = []
 
     def train(recipe, *, resume, overwrite, console):
@@ -54,7 +54,16 @@ def test_each_seed_has_its_folder_and_goes_on_where_it_stopped(tmp_path, monkeyp
     assert asked[-1] == (5, f"{tmp_path}/seed-5", False, True)
 
 
-@pytest.mark.parametrize("text", ["", "a", "1,1", "-1", "1;2"])
+def test_without_a_verdict_it_ends_with_the_first_seed(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(rl, "train", lambda recipe, **_: asked.append(recipe) or {"protocols": []})
+    recipe = load_recipe("demo", [f"output.folder={tmp_path}"])
+    with pytest.raises(UserError, match=r"rewards: no rule's score is a verdict.*accuracy, weight: 0"):
+        train_seeds(recipe, [5, 7], console=Console(file=io.StringIO()))
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("text", ["", "a", "1,1", "-1", "1;2", "0,4294967296"])
 def test_what_is_no_list_of_seeds_is_refused(text):
     with pytest.raises(UserError, match=r"--seeds: .* is no list of different seeds. Write 0,1,2"):
         parse_seeds(text)
