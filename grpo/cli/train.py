@@ -66,11 +66,7 @@ def train(
     check_processes(read, process_count())
     if gpu_gib is not None and not dry_run:
         raise UserError("--gpu-gib is for a dry run", "command line", "Add --dry-run")
-    asked = None
-    if seeds is not None:
-        from grpo.stages.seeds import parse_seeds
-
-        asked = parse_seeds(seeds)
+    asked = _seeds(seeds)
     if asked and process_count() > 1:
         raise UserError("--seeds runs one process at a time", "torchrun", "Start grpo train without it")
     if dry_run:
@@ -81,6 +77,14 @@ def train(
         summary = _train(read, asked, resume=resume, overwrite=overwrite)
     if as_json and process_rank() == 0:
         typer.echo(json.dumps(summary, ensure_ascii=False))
+
+
+def _seeds(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    from grpo.stages.seeds import parse_seeds
+
+    return parse_seeds(text)
 
 
 def _show_plan(recipe: Recipe, gpu_gib: float | None, as_json: bool) -> None:
