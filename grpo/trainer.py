@@ -65,7 +65,7 @@ def train(
         with run.phase("update"), engine.resting():
             terms = update(policy, reference, groups, recipe, step)
         with run.phase("sync"):
-            terms |= sync.send(stepped=must_move(terms, recipe.train.lr)) | sync.check()
+            terms |= sync.send(stepped=must_move(terms, groups, recipe.train.lr)) | sync.check()
         run.record(step, scorer, gathered, groups, terms)
         run.evaluate_if_due(evaluate, engine)
         run.save_if_due(policy, prompts)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from grpo.rollout.engine import RolloutEngine
+    from grpo.types import Group
 
 LIMIT = {"float32": 1e-2, "bfloat16": 0.25}  # mean |log-prob difference| that is never right
 FLOOR = {"float32": 1e-3, "bfloat16": 0.1}  # below this no drift is alarmed
@@ -37,16 +38,20 @@ LEAST_RATE = 0.01  # of the peak: below it, as where a decay ends, rounding may 
 MOVED = 0.1  # smallest median share of them that an optimiser step moves
 
 
-def must_move(terms: Mapping[str, float], peak: float) -> bool:
-    """Whether a step must have moved the weights: it had a gradient, and a rate far from rounding.
+def must_move(terms: Mapping[str, float], groups: Sequence[Group], peak: float) -> bool:
+    """Whether a step must have moved the weights: it had something to learn, and a rate far from rounding.
 
-    Groups that all tie have no gradient, and none of the KL term's while policy and reference are equal.
+    Where all groups tie the KL term alone acts, whose gradient is 0 while policy and reference are equal.
+    Advantages without a gradient are no excuse: then the loss does not reach the weights.
 
     Args:
         terms: of the step: `grad_norm` and `lr` where the optimiser was called.
+        groups: of the step, with their advantages.
         peak: learning rate after warm-up.
     """
-    return terms.get("grad_norm", 0.0) > 0 and terms["lr"] >= LEAST_RATE * peak
+    if "grad_norm" not in terms or terms["lr"] < LEAST_RATE * peak:
+        return False
+    return terms["grad_norm"] > 0 or any(any(group.advantages) for group in groups)
 
 
 class SyncedPolicy(Protocol):

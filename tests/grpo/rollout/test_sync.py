@@ -6,6 +6,7 @@ import torch
 from grpo.errors import SyncError
 from grpo.rollout.sync import Sync, compare, difference, group_of, must_move, parameter_groups
 from grpo.rollout.transfer import checksum
+from grpo.types import Group, Prompt
 
 
 class Wrapped:
@@ -143,16 +144,18 @@ def test_bfloat16_keeps_small_steps_with_float32_masters_and_loses_them_without(
 
 
 @pytest.mark.parametrize(
-    ("terms", "must"),
+    ("terms", "advantages", "must"),
     [
-        ({}, False),
-        ({"grad_norm": 0.0, "lr": 1e-6}, False),
-        ({"grad_norm": 1e-3, "lr": 1e-6}, True),
-        ({"grad_norm": 1e-3, "lr": 6e-11}, False),  # where a cosine decay of 200 steps ends
+        ({}, (), False),
+        ({"grad_norm": 0.0, "lr": 1e-6}, (0.0, 0.0), False),
+        ({"grad_norm": 0.0, "lr": 1e-6}, (-1.0, 1.0), True),  # a loss that does not reach the weights
+        ({"grad_norm": 1e-3, "lr": 1e-6}, (0.0, 0.0), True),
+        ({"grad_norm": 1e-3, "lr": 6e-11}, (-1.0, 1.0), False),  # where a cosine decay of 200 steps ends
     ],
 )
-def test_what_must_move_the_weights(terms, must):
-    assert must_move(terms, peak=1e-6) == must
+def test_what_must_move_the_weights(terms, advantages, must):
+    group = Group(Prompt("p", "p", None, "p", (1,)), (), advantages=advantages)
+    assert must_move(terms, [group], peak=1e-6) == must
 
 
 @pytest.mark.engine
