@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from grpo.checkpoint import good_checkpoints
 from grpo.errors import UserError
 from grpo.metrics import read_metrics
 from grpo.recipe import Recipe
@@ -65,6 +64,8 @@ def find_checkpoint(recipe: Recipe, *, resume: bool, overwrite: bool) -> Path | 
     if not read_metrics(folder):  # it failed before its first line: there is nothing to lose or to go on with
         return None
     if resume:
+        from grpo.checkpoint import good_checkpoints  # with torch, which reading a recipe does without
+
         check_same_recipe(load_recipe(str(folder / RECIPE)), recipe)
         found = good_checkpoints(folder / "checkpoints")
         for path in sorted(set((folder / "checkpoints").glob("step-*")) - set(found)):
