@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from transformers import AutoConfig
 
 from grpo.losses.objective import objective
 from grpo.memory.estimate import Estimator
+from grpo.memory.heap import NO_SMALL_CACHES, VARIABLE
 from grpo.memory.room import room_for
 from grpo.memory.simulate import Shape, full_chunk
 from grpo.named_models import resolve
@@ -86,7 +88,8 @@ def main() -> None:
     for number in range(len(ROWS)) if given.only is None else [given.only]:
         recipe = load_recipe("demo", [*BASE, *ROWS[number], *given.overrides])
         command = [sys.executable, __file__, "--child", f"{number}", *given.overrides]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        as_train_has_it = {**os.environ, VARIABLE: NO_SMALL_CACHES}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=as_train_has_it)
         found = json.loads(done.stdout.splitlines()[-1])
         config = AutoConfig.from_pretrained(resolve(str(recipe.model.path)))
         estimate = Estimator(config, room_for(recipe.model), prompt=PROMPT).of(recipe)

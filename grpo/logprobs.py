@@ -34,14 +34,18 @@ class _TiledLogprobs(torch.autograd.Function):
         cast = weight.to(hidden.dtype)
         wide = torch.promote_types(hidden.dtype, torch.float32)
         logp, entropy, normaliser = (hidden.new_empty(len(targets), dtype=wide) for _ in range(3))
+        space, other = (_space(targets, cast, tile, wide) for _ in range(2))
         for start in range(0, len(targets), tile):
             part = slice(start, start + tile)
-            z = _scores(hidden[part], cast, bias, temperature, wide)
-            normaliser[part] = z.logsumexp(-1)
-            logp[part] = z.gather(-1, targets[part, None]).squeeze(-1) - normaliser[part]
-            z -= normaliser[part, None]
-            entropy[part] = -z.exp().mul_(z).sum(-1)
-            del z  # or the next tile's would be made beside it
+            z = _scores(hidden[part], cast, bias, temperature, space)
+            highest = z.amax(-1, keepdim=True)
+            z -= highest
+            p = torch.exp(z, out=other[: len(z)])
+            total = p.sum(-1)  # of which p is a share
+            log_total = total.log()
+            logp[part] = z.gather(-1, targets[part, None]).squeeze(-1) - log_total
+            entropy[part] = log_total - p.mul_(z).sum(-1) / total
+            normaliser[part] = log_total + highest.squeeze(-1)
         ctx.save_for_backward(hidden, cast, bias, targets, normaliser, entropy)
         ctx.temperature, ctx.tile, ctx.entropy_grad = temperature, tile, entropy_grad
         ctx.weight_dtype = weight.dtype
@@ -57,9 +61,10 @@ class _TiledLogprobs(torch.autograd.Function):
         d_hidden = torch.empty_like(hidden) if need_hidden else None
         d_weight = torch.zeros_like(cast, dtype=wide) if need_weight else None
         d_bias = torch.zeros_like(bias, dtype=wide) if need_bias else None
+        space = _space(targets, cast, ctx.tile, wide)
         for start in range(0, len(targets), ctx.tile):
             part = slice(start, start + ctx.tile)
-            log_p = _scores(hidden[part], cast, bias, ctx.temperature, wide).sub_(normaliser[part, None])
+            log_p = _scores(hidden[part], cast, bias, ctx.temperature, space).sub_(normaliser[part, None])
             d_logp = grads[0][part, None]
             if ctx.entropy_grad:
                 d_z = log_p.exp()
@@ -71,11 +76,12 @@ class _TiledLogprobs(torch.autograd.Function):
             narrow = d_z.to(hidden.dtype)
             if d_hidden is not None:
                 d_hidden[part] = narrow @ cast
-            if d_weight is not None:
+            if d_weight is not None and wide == narrow.dtype:
+                d_weight.addmm_(narrow.t(), hidden[part])
+            elif d_weight is not None:
                 d_weight += narrow.t() @ hidden[part]
             if d_bias is not None:
                 d_bias += d_z.sum(0)
-            del log_p, d_z, narrow
         return (
             d_hidden,
             None if d_weight is None else d_weight.to(ctx.weight_dtype),
@@ -84,14 +90,21 @@ class _TiledLogprobs(torch.autograd.Function):
         )
 
 
-def _scores(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float, wide: torch.dtype
-) -> Tensor:
-    """Logits / temperature [tile, V] in the type `wide`, multiplied in the type of `hidden`."""
-    z = (hidden @ weight.t()).to(wide)
+def _space(targets: Tensor, weight: Tensor, tile: int, wide: torch.dtype) -> Tensor:
+    """Room [tile, V] for the values of a tile, used by each in turn: new pages every time cost more."""
+    return weight.new_empty(min(tile, len(targets)), len(weight), dtype=wide)
+
+
+def _scores(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float, space: Tensor) -> Tensor:
+    """Logits / temperature [tile, V] written into `space`, multiplied in the type of `hidden`."""
+    z = space[: len(hidden)]
+    if z.dtype == hidden.dtype:
+        torch.mm(hidden, weight.t(), out=z)
+    else:
+        z.copy_(hidden @ weight.t())
     if bias is not None:
         z += bias
-    return z.div_(temperature)
+    return z.div_(temperature) if temperature != 1 else z
 
 
 _tiled_logprobs: Callable[..., tuple[Tensor, Tensor]] = _TiledLogprobs.apply
@@ -104,7 +117,7 @@ def tiled_logprobs(
     *,
     temperature: float,
     head_bias: Tensor | None = None,
-    tile: int = 1024,
+    tile: int = 512,
     entropy_grad: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Log-probs of `targets` and the entropy at each token, at logits / temperature.

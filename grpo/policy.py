@@ -21,7 +21,7 @@ from transformers.core_model_loading import revert_weight_conversion
 from grpo.adapters import Adapter
 from grpo.errors import RunError, UserError
 from grpo.memory.change import layers_to_recompute
-from grpo.memory.heap import map_large_blocks
+from grpo.memory.heap import return_freed
 from grpo.model import DTYPES, TokenLogprobs, check_logits, load_model
 from grpo.optimizer import make_optimizer
 from grpo.packing import sequences_chunk
@@ -116,6 +116,7 @@ class Policy:
     def backward(self, loss: Tensor) -> None:
         """Adds the gradient of one chunk's loss (a scalar, [])."""
         self._accelerator.backward(loss)
+        return_freed(self.device)
 
     def step(self, step: int) -> dict[str, float]:
         """One optimiser step at the learning rate of rollout step `step` (from 0).
@@ -250,7 +251,6 @@ def load_policy(
     else:
         model = load_model(checkpoint, torch.float32)
         policy = Policy(model, tokenizer, recipe, accelerator, ranks=ranks)
-    map_large_blocks(policy.model.config, policy.device)
     recompute(policy.model, layers_to_recompute(recipe, policy.model.config, ranks))
     if not recipe.algorithm.kl.options.get("coef"):
         return policy, None

@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from grpo.errors import GrpoError, UserError
+from grpo.memory.heap import reuse_freed
 from grpo.parallel.ending import turn
 from grpo.parallel.launch import local_count, process_count
 
@@ -115,6 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and exits. Errors of ours are one line each, without traceback."""
     # Before torch loads: beside another process, spinning threads slow each step (docs/decisions.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if arguments is None and sys.argv[1:2] in (["train"], ["pretrain"]):
+        reuse_freed()
     try:
         app(args=arguments, prog_name="grpo")
     except GrpoError as error:

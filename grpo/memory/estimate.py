@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from grpo.memory.engine import engine_bytes
-from grpo.memory.heap import maps_large
 from grpo.memory.room import Room
 from grpo.memory.simulate import Shape, Simulated
 from grpo.optimizer import moments_bytes
@@ -16,10 +15,10 @@ from grpo.rollout.memory import size
 from grpo.rollout.vllm_args import WIDTHS
 
 # Measured by benchmarks/memory.py; docs/performance.md
-PROCESS = 450 << 20  # PyTorch, transformers, PEFT and accelerate loaded, before a model is
+PROCESS = 480 << 20  # PyTorch, transformers, PEFT and accelerate loaded, before a model is
 CUDA_CONTEXT = 600 << 20  # of a process on a GPU, whatever it computes
-SPARE = 1.05  # of the activations: gaps of the allocator, and what kernels allocate for themselves
-HEAP = 1.3  # the same where glibc's heap holds them (grpo/memory/heap.py)
+GAPS = 1.25  # of the activations in glibc's heap, with what kernels allocate for themselves
+GAPS_CUDA = 1.05  # the same of CUDA's allocator, which is a guess
 PROMPT = 256  # tokens of a prompt, where no tokenizer tells
 
 
@@ -122,14 +121,14 @@ class Estimator:
         shape = Shape(
             recipe.train.token_budget, self.prompt, recipe.rollout.max_tokens, recipe.rollout.group_size
         )
-        spare = SPARE if self.room.on_gpu or maps_large(self.config) else HEAP
+        gaps = GAPS_CUDA if self.room.on_gpu else GAPS
         return {
             "process": CUDA_CONTEXT if self.room.on_gpu else PROCESS,
             "weights": model.weights // ranks,
             "gradients": 4 * model.trained // ranks,
             "optimiser": moments_bytes(recipe.train.optimizer, model.sizes) // ranks,
             "reference": self._reference(recipe) // ranks,
-            "activations": int(spare * model.update(shape, recomputed).peak),
+            "activations": int(gaps * model.update(shape, recomputed).peak),
         }
 
     def engine(self, recipe: Recipe) -> dict[str, int]:

@@ -1,28 +1,42 @@
-"""Makes freed activations leave the process, on a CPU.
+"""Keeps a trainer's activations on a CPU from taking more memory than they need.
 
-glibc takes what is smaller than 32 MiB from its heap, whose gaps stay resident: 14 to 43 % of a trainer's
-peak. Mapped blocks leave at once, and their pages are made anew at every use. That costs the same
-whatever is computed with them: 5 % of an update of width 576, half of one of width 128 (docs/performance.md).
+What is smaller than 32 MiB glibc takes from its heap. PyTorch asks for aligned blocks, each a little larger
+than its tensor. The end that is cut off goes into a cache for small blocks, and from there to whoever asks,
+so that a freed block seldom has room for a tensor of its own size again. Without those caches the ends are
+joined to it. What stays free after a backward pass is given back, or gaps would add up from pass to pass.
+docs/performance.md has figures.
 """
 
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-WIDE = 512  # hidden size from which on it is done
-LARGE = 1 << 20  # bytes of a block that is mapped
-M_MMAP_THRESHOLD = -3  # malloc.h
-
-
-def maps_large(config: Any) -> bool:
-    """Whether a model of this configuration is wide enough."""
-    return int(config.get_text_config().hidden_size) >= WIDE
+VARIABLE, NO_SMALL_CACHES = "GLIBC_TUNABLES", "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"
+NVIDIA = Path("/dev/nvidiactl")
 
 
-def map_large_blocks(config: Any, device: torch.device) -> None:
-    """Has glibc map large blocks, where that pays; does nothing with another C library."""
-    if device.type == "cpu" and maps_large(config) and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(M_MMAP_THRESHOLD, LARGE)
+def reuse_freed() -> None:
+    """Starts this program again without glibc's caches for small blocks, which can be had at a start alone.
+
+    Not where a GPU's driver is there, as activations are on it, nor where the variable says something.
+    Elsewhere than under glibc the variable changes nothing.
+    """
+    if VARIABLE not in os.environ and not NVIDIA.exists():
+        os.environ[VARIABLE] = NO_SMALL_CACHES
+        os.execv(sys.executable, sys.orig_argv)
+
+
+def return_freed(device: torch.device) -> None:
+    """To be called where activations were just freed. Does nothing on a GPU or under another C library."""
+    if device.type == "cpu" and _trim:
+        _trim(0)
+
+
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
