@@ -8,7 +8,7 @@ micro-batch of `--micro`, and vLLM alone. They get the same prompts (grade-schoo
 reasoning-gym, as chat), completions a prompt, longest completion, float32 weights and dense reward, by
 which no group is without signal and none can be skipped. `--forced` gives every completion the same
 length. A child's first step is not counted. Memory is that of the child and all its own children:
-proportional set sizes, added up, read twice a second; the highest.
+proportional set sizes, added up, read every two seconds; the highest.
 
 TRL gets what is fastest for it here: no gradient checkpointing, and the micro-batch that comes out best. Its
 vLLM modes are tried once, and what they say is printed.
@@ -48,7 +48,7 @@ RULE = (
     "def vowels(completions, **_):\n"
     "    return [sum(c in 'aeiou' for c in text) / max(1, len(text)) for text in completions]\n"
 )
-POLL = 0.5  # seconds between two readings of memory, each a walk over all pages
+POLL = 2.0  # seconds between two readings of memory, each a walk over all pages that slows what it measures
 BOUND = 1.4  # the step time we allow ourselves, of what engine and matrix product alone would take
 
 

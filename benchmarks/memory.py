@@ -1,6 +1,7 @@
 """The estimate of the trainer's memory against its peak, each configuration in a process of its own.
 
-    OMP_NUM_THREADS=1 python benchmarks/memory.py
+    python benchmarks/memory.py
+    GLIBC_TUNABLES=glibc.malloc.perturb=0 python benchmarks/memory.py    with glibc's caches for small blocks
 
 Two updates: a small one, after which gradients and optimiser state exist as in any later step, and one whose
 second chunk has exactly `train.token_budget` tokens. No engine is started. `--only 1` runs the second row.
@@ -88,7 +89,7 @@ def main() -> None:
     for number in range(len(ROWS)) if given.only is None else [given.only]:
         recipe = load_recipe("demo", [*BASE, *ROWS[number], *given.overrides])
         command = [sys.executable, __file__, "--child", f"{number}", *given.overrides]
-        as_train_has_it = {**os.environ, VARIABLE: NO_SMALL_CACHES}
+        as_train_has_it = {VARIABLE: NO_SMALL_CACHES, **os.environ}
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=as_train_has_it)
         found = json.loads(done.stdout.splitlines()[-1])
         config = AutoConfig.from_pretrained(resolve(str(recipe.model.path)))

@@ -1,4 +1,4 @@
-"""vLLM alone on the prompts of `against_trl.py`, with the engine arguments of our rollouts.
+"""vLLM alone on the prompts of `against_trl.py`, with the engine arguments and environment of our rollouts.
 
     python vllm_arm.py TASK.json
 
@@ -8,18 +8,21 @@ Writes steps.json beside the task.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
 
-from vllm import LLM, SamplingParams
-
+from grpo.rollout.vllm import ALWAYS
 from grpo.rollout.vllm_args import engine_arguments
 from grpo.rollout.wire import Load
 
 
 def main(path: str) -> None:
     """Draws the completions of the task's steps."""
+    os.environ.update(ALWAYS)  # by its own settings, with the engine in another process, vLLM is slower here
+    from vllm import LLM, SamplingParams
+
     task = json.loads(Path(path).read_text())
     rows = [json.loads(line)["prompt"] for line in Path(task["prompts"]).read_text().splitlines()]
     arguments = engine_arguments(

@@ -19,6 +19,8 @@ from grpo.rollout.vllm_args import check_start
 from grpo.rows import Item, canonical, read_items
 from grpo.scoring import Scorer
 from grpo.shots import choose_shots, render
+from grpo.stages.held_out import protocol_prompts
+from grpo.stages.rl import context_of, open_prompts
 from grpo.templates import Tokenizer, get_template
 from grpo.trackers import check_trackers
 
@@ -89,8 +91,8 @@ def plan(recipe: Recipe, gpu_gib: float | None = None) -> Plan:
         gpu_gib: GiB of the GPU that memory is estimated for; this machine's memory when None.
 
     Raises:
-        UserError: what a run would refuse, as far as it can be known without a model: data, rules, golds, or
-            a completion longer than the model's context.
+        UserError: what a run would refuse, as far as it can be known without weights: data, rules, golds,
+            and where the model's tokenizer is here, prompts too long for budget or context.
     """
     check_start(recipe.rollout)
     check_trackers(recipe.output.trackers)
@@ -104,10 +106,8 @@ def plan(recipe: Recipe, gpu_gib: float | None = None) -> Plan:
     items = read_items(recipe.data, seed=recipe.output.seed)
     rows = count_splits(items, recipe.data)
     check_splits(rows, recipe.data, recipe.train.prompts_per_step)
-    for name in recipe.eval.sets:
-        read_items(data_of_set(name, recipe.data), seed=recipe.output.seed)
-    _try_golds(recipe, items)
     tokenizer = _tokenizer(str(folder) if folder else recipe.model.path)
+    _try_prompts(recipe, items, folder, tokenizer)
     template, prompt, shots = get_template(recipe.data.template), None, choose_shots(items, recipe.data)
     try:
         prompt = render(items[0].prompt, recipe.data, tokenizer, shots)
@@ -131,11 +131,18 @@ def plan(recipe: Recipe, gpu_gib: float | None = None) -> Plan:
     )
 
 
-def _try_golds(recipe: Recipe, items: Sequence[Item]) -> None:
-    prompts = [prompt_of(item, canonical(item.prompt), ()) for item in items]
+def _try_prompts(recipe: Recipe, items: Sequence[Item], folder: Path | None, tokenizer: Any | None) -> None:
+    """All prompts as the run opens them; without the model here, golds alone are tried, and sets read."""
     with Scorer(recipe.rewards) as scorer:
+        if folder and tokenizer:
+            splits, _ = open_prompts(recipe, items, str(folder), tokenizer, scorer)
+            protocol_prompts(recipe, splits, tokenizer, context_of(recipe, str(folder)))
+            return
+        prompts = [prompt_of(item, canonical(item.prompt), ()) for item in items]
         form = get_template(recipe.data.template).answer_form
         check_golds(scorer, prompts, form, recipe.data.bad_gold, name=recipe.data.train)
+    for name in recipe.eval.sets:
+        read_items(data_of_set(name, recipe.data), seed=recipe.output.seed)
 
 
 def _local_checkpoint(recipe: Recipe) -> Path | None:

@@ -87,6 +87,7 @@ class LiveView:
     def evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
         """Adds a point to the held-out curves."""
         with self._lock:
+            self._clock.evaluated()
             self._set = self._set or next(iter(sets_of(metrics)), "")
             self._add(step, metrics)
 

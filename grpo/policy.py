@@ -116,7 +116,6 @@ class Policy:
     def backward(self, loss: Tensor) -> None:
         """Adds the gradient of one chunk's loss (a scalar, [])."""
         self._accelerator.backward(loss)
-        return_freed(self.device)
 
     def step(self, step: int) -> dict[str, float]:
         """One optimiser step at the learning rate of rollout step `step` (from 0).
@@ -140,6 +139,7 @@ class Policy:
             )
         self.optimizer.step()
         self.optimizer.zero_grad()
+        return_freed(self.device)  # not after each backward pass: the next would need its pages anew
         return {"grad_norm": float(norm), "lr": lr}
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:

@@ -70,11 +70,17 @@ class StageClock:
     def __init__(self, name: str, total: int | None, done: int, ago: float = 0.0) -> None:
         self.name, self.total, self.done = name, total, done
         self._start, self._first = time.monotonic() - ago, done
+        self._apart = 0.0  # seconds before the first step
 
     @property
     def elapsed(self) -> float:
         """Seconds since the stage began."""
         return time.monotonic() - self._start
+
+    def evaluated(self) -> None:
+        """An evaluation is done. Of the base's, before the first step, the pace knows nothing."""
+        if self.done == self._first:
+            self._apart = self.elapsed
 
     @property
     def left(self) -> float | None:
@@ -82,7 +88,7 @@ class StageClock:
         finished = self.done - self._first
         if not finished or self.total is None:
             return None
-        return self.elapsed / finished * max(0, self.total - self.done)
+        return (self.elapsed - self._apart) / finished * max(0, self.total - self.done)
 
 
 def fields_of(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -146,6 +152,7 @@ class PlainView:
 
     def evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
         """Prints pass@1 with its interval and the mean length, a line a set."""
+        self._clock.evaluated()
         for name in sets_of(metrics):
             self.note(f"step {step}: {evaluation_line(name, metrics)}")
 

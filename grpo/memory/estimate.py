@@ -17,7 +17,8 @@ from grpo.rollout.vllm_args import WIDTHS
 # Measured by benchmarks/memory.py; docs/performance.md
 PROCESS = 480 << 20  # PyTorch, transformers, PEFT and accelerate loaded, before a model is
 CUDA_CONTEXT = 600 << 20  # of a process on a GPU, whatever it computes
-GAPS = 1.25  # of the activations in glibc's heap, with what kernels allocate for themselves
+HEAP = 300 << 20  # gaps in glibc's heap, whatever is computed
+GAPS = 1.2  # of the activations there, with what kernels allocate for themselves
 GAPS_CUDA = 1.05  # the same of CUDA's allocator, which is a guess
 PROMPT = 256  # tokens of a prompt, where no tokenizer tells
 
@@ -121,9 +122,9 @@ class Estimator:
         shape = Shape(
             recipe.train.token_budget, self.prompt, recipe.rollout.max_tokens, recipe.rollout.group_size
         )
-        gaps = GAPS_CUDA if self.room.on_gpu else GAPS
+        process, gaps = (CUDA_CONTEXT, GAPS_CUDA) if self.room.on_gpu else (PROCESS + HEAP, GAPS)
         return {
-            "process": CUDA_CONTEXT if self.room.on_gpu else PROCESS,
+            "process": process,
             "weights": model.weights // ranks,
             "gradients": 4 * model.trained // ranks,
             "optimiser": moments_bytes(recipe.train.optimizer, model.sizes) // ranks,

@@ -3,7 +3,7 @@
 What is smaller than 32 MiB glibc takes from its heap. PyTorch asks for aligned blocks, each a little larger
 than its tensor. The end that is cut off goes into a cache for small blocks, and from there to whoever asks,
 so that a freed block seldom has room for a tensor of its own size again. Without those caches the ends are
-joined to it. What stays free after a backward pass is given back, or gaps would add up from pass to pass.
+joined to it. What stays free after an update is given back, or gaps would add up from step to step.
 docs/performance.md has figures.
 """
 

@@ -26,7 +26,9 @@ def checkpoint(tmp_path):
     inner.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
     folder = tmp_path / "base"
     PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="?").save_pretrained(folder)
-    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "max_position_embeddings": 256}))
+    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 13}
+    config = {"model_type": "llama", "max_position_embeddings": 256, **sizes}
+    (folder / "config.json").write_text(json.dumps(config))
     (folder / "model.safetensors").write_bytes(bytes(1_500_000))
     return str(folder)
 
@@ -91,6 +93,21 @@ def test_a_checkpoint_on_this_machine(checkpoint):
         plan(
             load_recipe("demo", [*SMALL, "pretrain=null", f"model.path={checkpoint}", "rollout.context=300"])
         )
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("train.token_budget=98", r"the longest row may have \d+ tokens, \d of them the prompt's, more than"),
+        (
+            "eval.protocols=[{template: qa, shots: 30}]",
+            r"a prompt of \d+ tokens, but completions leave \d+ of the context",
+        ),
+    ],
+)
+def test_prompts_too_long_are_refused_where_the_tokenizer_is_here(checkpoint, override, said):
+    with pytest.raises(UserError, match=said):
+        plan(load_recipe("demo", [*SMALL, "pretrain=null", f"model.path={checkpoint}", override]))
 
 
 def test_an_adapter_is_shown_and_its_targets_looked_for(checkpoint):

@@ -74,6 +74,17 @@ def test_a_resumed_stage_says_so_and_counts_pace_from_there(told):
     assert "left" in lines()[2]
 
 
+def test_the_evaluation_of_the_base_is_not_part_of_the_pace(told, monkeypatch):
+    view, lines = told
+    now = iter([0, 300, 310, 330])  # begin, evaluation, steps 1 and 2
+    monkeypatch.setattr("grpo.view.time.monotonic", lambda: next(now))
+    view.stage("train", 11)
+    view.evaluation(0, EVALUATION)
+    view.step(1, STEP)
+    view.step(2, STEP)
+    assert [line.rsplit(" · ")[-1] for line in lines()[-2:]] == ["1:40 left", "2:15 left"]
+
+
 def test_a_stage_without_a_total(told):
     view, lines = told
     view.stage("start engine")

@@ -12,6 +12,7 @@ import pytest
 import grpo
 from grpo import cli
 from grpo.errors import RunError, UserError
+from grpo.memory import heap
 from grpo.recipe_file import shipped_recipes
 
 ROOT = Path(grpo.__file__).resolve().parent.parent
@@ -52,6 +53,23 @@ def test_every_help_has_an_example(run, arguments):
     assert code == 0
     assert "Example" in out
     assert " ".join(["grpo", *arguments]) in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "again"),
+    [(["train", "nowhere.yaml"], True), (["pretrain", "nowhere.yaml"], True), (["report", "nowhere"], False)],
+)
+def test_a_program_that_trains_starts_again_for_its_heap(monkeypatch, tmp_path, arguments, again):
+    started = []
+    monkeypatch.setattr(heap, "NVIDIA", tmp_path / "no-driver")
+    monkeypatch.setattr(os, "execv", lambda *command: started.append(command))  # from which none returns
+    monkeypatch.setattr(sys, "argv", ["grpo", *arguments])
+    monkeypatch.setenv(heap.VARIABLE, "")
+    monkeypatch.delenv(heap.VARIABLE)
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert started == [(sys.executable, sys.orig_argv)] * again
+    assert (heap.VARIABLE in os.environ) == again
 
 
 def test_help_lists_every_command(run):
