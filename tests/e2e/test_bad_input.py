@@ -113,5 +113,5 @@ def test_no_room_for_the_cache_and_a_folder_in_use(refused, workplace):
     before = {path: path.stat().st_mtime_ns for path in (workplace / "run").rglob("*")}
     line = refused()
     assert "run already holds a run. Add --resume to go on with it, or --overwrite to move it aside." in line
-    assert "other values of train.lr" in refused("--resume", "train.lr=0.5")
+    assert "other values of train.lr (0.001, now 0.5)" in refused("--resume", "train.lr=0.5")
     assert {path: path.stat().st_mtime_ns for path in (workplace / "run").rglob("*")} == before

@@ -183,6 +183,12 @@ def test_a_changed_recipe_is_refused_by_its_keys(interrupted, recipe_of):
         check_same_recipe(recipe_of(), changed)
 
 
+def test_a_resumed_run_may_have_another_cache_but_no_other_engine(recipe_of):
+    check_same_recipe(recipe_of(), recipe_of("rollout.engine_args.kv_cache_memory_bytes=1000"))
+    with pytest.raises(UserError, match=r"other values of rollout\.engine_args"):
+        check_same_recipe(recipe_of(), recipe_of("rollout.engine_args.block_size=64"))
+
+
 @pytest.mark.parametrize(
     "free",
     [
